@@ -1,0 +1,79 @@
+/* The configuration in force: one struct, filled from the command line, the environment, the file and the defaults, in
+ * that precedence, by one table of keys (config/keys.h). Everything is checked before the app is started. */
+#ifndef CONFIG_CONFIG_H
+#define CONFIG_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/error.h"
+#include "common/log.h"
+#include "wire/message.h"
+
+enum stop_signal_to { SIGNAL_TO_AUTO, SIGNAL_TO_MAIN, SIGNAL_TO_GROUP, SIGNAL_TO_TREE };
+enum stop_order { ORDER_DRAIN_FIRST, ORDER_SIGNAL_FIRST };
+enum stop_end { END_SIGNAL, END_KILL };
+enum log_format { LOG_FORMAT_TEXT };
+
+struct config_target {
+    char name[WIRE_NAME];
+    enum target_kind kind;
+    bool look_only;              /* used for looking only: the direct URL beside a pooler */
+    int server;                  /* pgbouncer: index of the postgres target behind it, or -1 */
+    int limit;                   /* the app's own pool: connection_limit of the URL, or `limit:`; -1: not declared */
+    char params[WIRE_PARAMS];    /* as in struct message_target */
+    char origin[128];            /* where it came from, for people: "DATABASE_URL", "lastcall.yaml:12:5" */
+};
+
+struct config {
+    char instance[55];           /* names the socket and "lastcall/<instance>"; default: host name, "-pid" unless PID 1 */
+    char file[256];              /* the file that was read, or empty */
+    int64_t grace_period_us;
+    char user[64];               /* empty: stay who we are */
+    char report_file[256];       /* empty: none */
+    bool report_termination_log; /* write /dev/termination-log when it exists */
+    enum log_level log_level;
+    char socket[108];            /* $LASTCALL_SOCKET; empty: by control_socket_directory() */
+    char http_listen[128];       /* empty: no HTTP */
+
+    uint64_t stop_signals;       /* bit n-1 for signal n */
+    enum stop_signal_to stop_signal_to;
+    enum stop_order stop_order;
+    enum stop_end stop_end;
+    int64_t stop_settle_us;
+    int64_t drain_hold_us;
+    int64_t monitor_interval_us;
+    int64_t leak_stale_us;       /* an idle handle unused for longer is reported as stale */
+    int64_t leak_transaction_us; /* a transaction idle for longer at the signal is not waited for */
+    bool report_query_text;
+
+    struct config_target targets[WIRE_TARGETS];
+    size_t target_count;
+
+    char **command;              /* the app's argv, NULL-ended; points into main's argv */
+};
+
+/* All that was found wrong, in the order it was found: every error at once, not the first one only. */
+struct config_errors {
+    struct error list[32];
+    size_t count;                /* may be larger than the list: "… and N more" */
+};
+
+/* A value from the command line: the key of config/keys.h it sets, and how the user wrote the option. */
+struct config_option {
+    const char *key, *value, *written;
+};
+
+/* Fills `config`. `options` come first, then LASTCALL_* of the environment, then the file (`--config`, LASTCALL_CONFIG,
+ * or none), then the defaults. Targets: those of the file; when no file names one, DATABASE_URL, DATABASE_URL_DIRECT
+ * (or DIRECT_URL, DIRECT_DATABASE_URL, DATABASE_URL_UNPOOLED) and REDIS_URL, each also with _FILE appended: the value is
+ * then read from the named file. Does no I/O but reading those files. Returns 0, or -1 with at least one error. */
+int config_load(struct config *config, const struct config_option *options, size_t option_count,
+                struct config_errors *errors);
+
+/* Prints what is in force, as YAML that config_load() would take, each line with where it came from; passwords are
+ * "****". Returns 0, or -1 when the stream failed. */
+int config_print(const struct config *config, void *stdio_stream);
+
+#endif

@@ -1,0 +1,30 @@
+/* Who gets the stop signal, and what it will do to them. */
+#ifndef SUPERVISOR_APP_DELIVER_H
+#define SUPERVISOR_APP_DELIVER_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "common/process.h"
+
+enum deliver_to { DELIVER_AUTO, DELIVER_MAIN, DELIVER_GROUP, DELIVER_TREE };
+
+struct delivery {
+    pid_t *pids;            /* heap: who gets it, parents first */
+    unsigned count;
+    bool ends_at_once;      /* in none of them is the signal caught, ignored, or blocked in any thread */
+    pid_t handed_on_to;     /* auto: the one child that a waiting main process hands it on to, or 0 */
+};
+
+/* Chooses the receivers. AUTO: main; and when main does not catch the signal, has exactly one child, and every thread
+ * of it only waits for children (wait4, waitid, rt_sigsuspend, by /proc/PID/syscall or wchan; when that cannot be read,
+ * a known shell's name with one child): that child too, again for the child (sh -c, npm). A main process that is PID 1
+ * of its own namespace, ignores or catches the signal gets it alone. A zombie gets nothing.
+ * `tree` is the app tree. Returns 0, or -1 and errno. */
+int delivery_plan(struct delivery *delivery, enum deliver_to to, int signo, pid_t main, const struct process_tree *tree);
+
+/* kill(2) to each. Returns how many could be signalled. */
+unsigned delivery_send(const struct delivery *delivery, int signo);
+void delivery_finish(struct delivery *delivery);
+
+#endif

@@ -1,0 +1,112 @@
+/* The record of one stop: facts only, kept while it happens, made into JSON and into words at the end.
+ *
+ * A handle is recorded the first time a look shows it and keeps its first and last row. What became of it is set once,
+ * by whoever did it or saw it. Memory: the heap, given back by record_finish(); a handle that cannot be recorded (no
+ * memory) is counted in `lost` and said in the report's "unknown". */
+#ifndef SUPERVISOR_REPORT_RECORD_H
+#define SUPERVISOR_REPORT_RECORD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "wire/message.h"
+
+enum outcome {
+    OUTCOME_OPEN,             /* not ended yet; in a finished report: unknown */
+    OUTCOME_CLOSED_BY_APP,    /* the server got the protocol's goodbye from the app */
+    OUTCOME_CLOSED_UNSEEN,    /* the app's descriptor went away; whether a goodbye was said is not known */
+    OUTCOME_HANDED_BACK,      /* leaked; lastcall said the protocol's goodbye */
+    OUTCOME_ENDED_BY_COMMAND, /* leaked; the server was told to end the session */
+    OUTCOME_ORPHAN_ENDED,     /* the session outlived the app and was ended on the server */
+    OUTCOME_ENDED_BY_SERVER,  /* the server had ended it before */
+    OUTCOME_STILL_THERE       /* the session outlived lastcall: why is in `note` */
+};
+
+enum leak_kind { LEAK_NONE, LEAK_LEFT_OPEN, LEAK_TRANSACTION_OPEN, LEAK_HALF_CLOSED, LEAK_STALE, LEAK_OVER_LIMIT };
+
+enum transaction_end { TRANSACTION_NONE, TRANSACTION_FINISHED, TRANSACTION_ABORTED, TRANSACTION_UNKNOWN };
+
+struct timeline_entry {
+    int64_t at_us;            /* monotonic */
+    const char *what;         /* a literal: "in flight", "idle", "held", "signalled", "closed", … */
+};
+
+struct recorded_handle {
+    struct handle_row first, last;
+    bool in_flight_at_start;
+    enum transaction_end transaction; /* of the one that was in flight at the signal */
+    enum outcome outcome;
+    enum leak_kind leak;
+    int64_t ended_at_us;      /* 0: not ended */
+    char note[96];            /* why, when there is a story; else empty */
+    struct timeline_entry *timeline; /* heap */
+    unsigned timeline_count, timeline_room;
+};
+
+struct record_target {
+    char name[WIRE_NAME];
+    enum target_kind kind;
+    bool look_only;
+    int limit;                /* -1: not declared */
+};
+
+struct record_phase {
+    const char *name;         /* a literal */
+    int64_t began_us;
+};
+
+struct record_unknown {
+    char what[96], why[160];
+};
+
+struct record {
+    /* app */
+    pid_t app_pid;
+    char *const *command;     /* not owned */
+    int exit_code;            /* -1: still running */
+    int exit_signal;          /* 0: none */
+    int lastcall_exit_code;
+    /* stop */
+    char reason[96];          /* "SIGTERM", "lastcall drain", "the app exited by itself", "the app was killed by SIGKILL" */
+    bool is_stop;             /* false: the app ended without a stop; rows come from a sample */
+    int64_t sample_age_us;    /* !is_stop: age of the last sample; -1: there was none */
+    int64_t stop_began_us, stop_began_wall_us, ended_us;
+    int64_t grace_us;
+    struct record_phase phases[16];
+    unsigned phase_count;
+    /* handles */
+    struct record_target targets[WIRE_TARGETS];
+    unsigned target_count;
+    struct recorded_handle *handles; /* heap */
+    unsigned handle_count, handle_room, lost;
+    const char *hands;        /* "pidfd_getfd", "ptrace", "none" */
+    struct record_unknown unknown[32];
+    unsigned unknown_count;
+    /* how it was said */
+    bool query_text;
+    int64_t leak_stale_us;
+};
+
+/* Finds by inode and local endpoint, or adds. NULL when there is no memory (then `lost` was counted). */
+struct recorded_handle *record_handle(struct record *record, const struct handle_row *row);
+struct recorded_handle *record_find(struct record *record, uint64_t inode, const struct endpoint *local);
+
+/* Appends to the handle's timeline unless its last entry says the same. */
+void record_timeline(struct recorded_handle *handle, const char *what, int64_t at_us);
+
+/* Sets the outcome unless one is set already. */
+void record_outcome(struct recorded_handle *handle, enum outcome outcome, int64_t at_us);
+
+void record_phase(struct record *record, const char *name, int64_t at_us);
+
+/* What is not known, and why; the same pair is kept once. */
+void record_unknown(struct record *record, const char *what, const char *why_format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+void record_finish(struct record *record);
+
+/* Names as the JSON has them; never NULL. */
+const char *outcome_name(enum outcome outcome);
+const char *leak_kind_name(enum leak_kind kind);
+
+#endif
