@@ -4,17 +4,18 @@
 
 #include <errno.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 
 #include "wire/message.h"
 
 _Static_assert(sizeof(union channel_packet) == WIRE_PACKET, "a buffer holds any packet");
 
-int channel_open_pair(int ends[2]) {
+int channel_open_pair(int ends[2])
+{
     return socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends);
 }
 
-int channel_send(int fd, const void *message) {
+int channel_send(int fd, const void *message)
+{
     const struct message_header *header = message;
     if (!message_is_valid(message, header->size)) {
         errno = EINVAL;
@@ -27,7 +28,8 @@ int channel_send(int fd, const void *message) {
     return sent == -1 ? -1 : 0; /* a packet goes as a whole or not at all */
 }
 
-long channel_receive(int fd, union channel_packet *packet) {
+long channel_receive(int fd, union channel_packet *packet)
+{
     ssize_t size;
     do /* MSG_TRUNC: the length of the packet, also when it is longer than the buffer */
         size = recv(fd, packet->bytes, sizeof packet->bytes, MSG_DONTWAIT | MSG_TRUNC);

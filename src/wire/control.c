@@ -5,7 +5,8 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
-int control_socket_directory(unsigned choice, uid_t uid, char *at, unsigned size) {
+int control_socket_directory(unsigned choice, uid_t uid, char *at, unsigned size)
+{
     static const char *const parents[] = {"/run", "/dev/shm"};
     if (choice >= sizeof parents / sizeof parents[0])
         return -1;

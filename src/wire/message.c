@@ -134,8 +134,9 @@ _Static_assert(sizeof(struct message_rows) + WIRE_ROWS * sizeof(struct handle_ro
 _Static_assert(sizeof(struct message_end) + WIRE_SESSIONS * sizeof(struct end_session) <= WIRE_PACKET, "sessions fit");
 _Static_assert(sizeof(struct message_target) <= WIRE_PACKET, "a target fits");
 
-static uint64_t unsigned_at(const unsigned char *at, size_t size) {
-    uint64_t value = 0; /* the small end stands first, or else the value ends where the variable ends */
+static uint64_t unsigned_at(const unsigned char *at, size_t size)
+{
+    uint64_t value = 0; /* on a big-endian host the field is the end of the value, else its beginning */
     unsigned char *to = (unsigned char *)&value;
     if (__BYTE_ORDER__ == __ORDER_BIG_ENDIAN__)
         to += sizeof value - size;
@@ -143,13 +144,15 @@ static uint64_t unsigned_at(const unsigned char *at, size_t size) {
     return value;
 }
 
-static int64_t signed_at(const unsigned char *at, size_t size) {
+static int64_t signed_at(const unsigned char *at, size_t size)
+{
     unsigned unused_bits = 64 - 8 * (unsigned)size;
     return (int64_t)(unsigned_at(at, size) << unused_bits) >> unused_bits;
 }
 
 /* Strings one behind the other, ended by an empty one, all within `size` bytes. */
-static _Bool string_list_ends(const char *at, size_t size) {
+static _Bool string_list_ends(const char *at, size_t size)
+{
     while (size > 0) {
         size_t length = strnlen(at, size);
         if (length == size)
@@ -162,7 +165,8 @@ static _Bool string_list_ends(const char *at, size_t size) {
     return 0;
 }
 
-static _Bool field_is_valid(const struct field_rule *rule, const unsigned char *at) {
+static _Bool field_is_valid(const struct field_rule *rule, const unsigned char *at)
+{
     switch (rule->form) {
     case FIELD_STRING:
         return memchr(at, 0, rule->size) != NULL;
@@ -178,20 +182,23 @@ static _Bool field_is_valid(const struct field_rule *rule, const unsigned char *
     return 0;
 }
 
-static _Bool fields_are_valid(const struct field_rule *rules, const unsigned char *at) {
+static _Bool fields_are_valid(const struct field_rule *rules, const unsigned char *at)
+{
     for (; rules->size != 0; rules++)
         if (!field_is_valid(rules, at + rules->offset))
             return 0;
     return 1;
 }
 
-static const struct message_shape *shape_of(const struct message_header *header) {
+static const struct message_shape *shape_of(const struct message_header *header)
+{
     if (header->kind >= MESSAGE_KINDS || shapes[header->kind].name == NULL)
         return NULL;
     return &shapes[header->kind];
 }
 
-_Bool message_is_valid(const void *packet, size_t size) {
+_Bool message_is_valid(const void *packet, size_t size)
+{
     struct message_header header;
     if (size < sizeof header)
         return 0;
@@ -210,16 +217,19 @@ _Bool message_is_valid(const void *packet, size_t size) {
     return 1;
 }
 
-static const char *name_in(const char *const *names, size_t count, unsigned index) {
+static const char *name_in(const char *const *names, size_t count, unsigned index)
+{
     return index < count && names[index] != NULL ? names[index] : "?";
 }
 #define NAME_IN(names, index) name_in(names, sizeof(names) / sizeof((names)[0]), index)
 
-const char *message_kind_name(unsigned kind) {
+const char *message_kind_name(unsigned kind)
+{
     return kind < MESSAGE_KINDS && shapes[kind].name != NULL ? shapes[kind].name : "?";
 }
 
-const char *session_state_name(unsigned state) {
+const char *session_state_name(unsigned state)
+{
     static const char *const names[] = {
         [SESSION_UNKNOWN] = "unknown",
         [SESSION_ABSENT] = "absent",
@@ -237,13 +247,15 @@ const char *session_state_name(unsigned state) {
     return NAME_IN(names, state);
 }
 
-const char *known_by_name(unsigned known_by) {
+const char *known_by_name(unsigned known_by)
+{
     static const char *const names[] = {
         [KNOWN_SOCKET_ONLY] = "socket only", [KNOWN_BY_NAME] = "by name", [KNOWN_EXACT] = "exact"};
     return NAME_IN(names, known_by);
 }
 
-const char *target_kind_name(unsigned kind) {
+const char *target_kind_name(unsigned kind)
+{
     static const char *const names[] = {
         [TARGET_POSTGRES] = "postgres", [TARGET_PGBOUNCER] = "pgbouncer", [TARGET_REDIS] = "redis"};
     return NAME_IN(names, kind);
