@@ -47,6 +47,7 @@ struct record_target {
     char name[WIRE_NAME];
     enum target_kind kind;
     bool look_only;
+    bool unseen;              /* no look ever showed its handles: all its numbers are null in the report */
     int limit;                /* -1: not declared */
 };
 
@@ -65,12 +66,13 @@ struct record {
     char *const *command;     /* not owned */
     int exit_code;            /* -1: still running */
     int exit_signal;          /* 0: none */
-    int lastcall_exit_code;
+    int lastcall_exit_code;   /* -1: not known yet */
     /* stop */
     char reason[96];          /* "SIGTERM", "lastcall drain", "the app exited by itself", "the app was killed by SIGKILL" */
     bool is_stop;             /* false: the app ended without a stop; rows come from a sample */
     int64_t sample_age_us;    /* !is_stop: age of the last sample; -1: there was none */
-    int64_t stop_began_us, stop_began_wall_us, ended_us;
+    int64_t stop_began_us, stop_began_wall_us, ended_us; /* ended_us: all was done; 0: not yet */
+    int64_t app_ended_us;     /* the main process was reaped; 0: not known */
     int64_t grace_us;
     struct record_phase phases[16];
     unsigned phase_count;
@@ -79,33 +81,45 @@ struct record {
     unsigned target_count;
     struct recorded_handle *handles; /* heap */
     unsigned handle_count, handle_room, lost;
+    uint32_t *slots;          /* heap: a hash of the handles, their number + 1; 0: free */
+    unsigned slot_room;       /* a power of two */
     const char *hands;        /* "pidfd_getfd", "ptrace", "none" */
     struct record_unknown unknown[32];
-    unsigned unknown_count;
+    unsigned unknown_count, unknown_lost;
     /* how it was said */
     bool query_text;
     int64_t leak_stale_us;
 };
 
-/* Finds by inode and local endpoint, or adds. NULL when there is no memory (then `lost` was counted). */
+/* An empty record in which nothing is known: no exit code, no sample, no declared limit, query text off. */
+void record_init(struct record *record);
+
+/* Finds by inode and local endpoint, or adds; the row becomes the last one. NULL when there is no memory (then `lost`
+ * was counted). The pointer is good until the next record_handle(): adding moves the handles. */
 struct recorded_handle *record_handle(struct record *record, const struct handle_row *row);
 struct recorded_handle *record_find(struct record *record, uint64_t inode, const struct endpoint *local);
 
-/* Appends to the handle's timeline unless its last entry says the same. */
+/* Appends to the handle's timeline unless its last entry says the same. A timeline keeps 256 entries: a later one then
+ * replaces the last, so that the end is always there. Without memory it stays as it is. */
 void record_timeline(struct recorded_handle *handle, const char *what, int64_t at_us);
 
 /* Sets the outcome unless one is set already. */
 void record_outcome(struct recorded_handle *handle, enum outcome outcome, int64_t at_us);
 
+/* A phase began; the one before it ended. The same name again changes nothing; a 17th replaces the last. */
 void record_phase(struct record *record, const char *name, int64_t at_us);
 
-/* What is not known, and why; the same pair is kept once. */
+/* What is not known, and why; the same pair is kept once. What the list has no room for is counted. */
 void record_unknown(struct record *record, const char *what, const char *why_format, ...)
     __attribute__((format(printf, 3, 4)));
 
 void record_finish(struct record *record);
 
-/* Names as the JSON has them; never NULL. */
+/* True when the app still had the handle open when it ended. */
+bool outcome_is_leak(enum outcome outcome);
+
+/* Names as the JSON has them ("handed back", "transaction open"; OUTCOME_OPEN is "unknown", LEAK_NONE "none", and null
+ * in the JSON); never NULL. */
 const char *outcome_name(enum outcome outcome);
 const char *leak_kind_name(enum leak_kind kind);
 

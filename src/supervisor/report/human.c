@@ -1,0 +1,331 @@
+/* A finished record for people: what a stop did, in a few lines that can be read at night.
+ *
+ * Never longer than about 60 lines, never more than one line for one thing, whatever the texts in it are. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "common/signals.h"
+#include "supervisor/report/report.h"
+#include "supervisor/report/said.h"
+#include "supervisor/report/tally.h"
+
+enum { LINES_MOST = 60, UNKNOWN_LINES = 12, TARGET_LINES_LEAST = 8, QUERY_WIDTH = 60 };
+
+/* Appends `cell` and spaces up to `width` columns. */
+static void add_padded(struct text *text, const char *cell, size_t width)
+{
+    size_t used = said_width(cell);
+    text_add(text, "%s%*s", cell, used < width ? (int)(width - used) : 0, "");
+}
+
+static const char *plural(unsigned count)
+{
+    return count == 1 ? "" : "s";
+}
+
+/* The first line */
+
+static void add_ending(const struct record *record, struct text *text)
+{
+    if (record->exit_signal != 0)
+        text_add(text, "ended by %s", signal_name(record->exit_signal));
+    else if (record->exit_code >= 0)
+        text_add(text, "exited with %d%s", record->exit_code, record->is_stop ? "," : "");
+    else
+        text_add(text, "had not ended%s", record->is_stop ? "" : " yet");
+}
+
+static void add_when(const struct record *record, struct text *text)
+{
+    int64_t end_us = record->app_ended_us > 0 ? record->app_ended_us : record->ended_us;
+    text_add(text, " ");
+    text_add_duration(text, end_us > 0 ? end_us - record->stop_began_us : -1);
+    text_add(text, " after the stop began");
+    if (record->exit_signal != 0 && strcmp(record->reason, signal_name(record->exit_signal)) == 0)
+        return;
+    if (record->reason[0] != '\0') {
+        text_add(text, " (");
+        text_add_escaped(text, record->reason, sizeof record->reason);
+        text_add(text, ")");
+    }
+}
+
+static void add_sample(const struct record *record, struct text *text)
+{
+    text_add(text, " without a stop");
+    if (record->target_count == 0)
+        return;
+    text_add(text, record->sample_age_us < 0 ? "; its connections had not been looked at" : "; connections as seen ");
+    if (record->sample_age_us < 0)
+        return;
+    text_add_duration(text, record->sample_age_us);
+    text_add(text, " before");
+}
+
+static void add_first_line(const struct record *record, struct text *text)
+{
+    text_add(text, "lastcall: app (pid %d) ", record->app_pid);
+    add_ending(record, text);
+    if (record->is_stop)
+        add_when(record, text);
+    else
+        add_sample(record, text);
+    text_add(text, "\n");
+}
+
+/* The second line: what was in flight. Left out when that was nothing. */
+static void add_in_flight(const struct record *record, struct text *text)
+{
+    struct tally_stop stop = tally_stop(record);
+    if (!record->is_stop || record->target_count == 0)
+        return;
+    if (stop.in_flight_known && stop.in_flight + stop.aborted_later + stop.unknown == 0)
+        return;
+    text_add(text, "  in flight at the signal  ");
+    if (!stop.in_flight_known)
+        text_add(text, "unknown");
+    else
+        text_add(text, "%u transaction%s → %u finished, %u aborted", stop.in_flight, plural(stop.in_flight),
+                 stop.finished, stop.aborted);
+    if (stop.in_flight_known && stop.unknown > 0)
+        text_add(text, ", %u unknown", stop.unknown);
+    if (stop.aborted_later > 0)
+        text_add(text, "; begun after it: %u aborted", stop.aborted_later);
+    text_add(text, "\n");
+}
+
+/* A target's line */
+
+static void label_of(const struct record_target *target, struct text *text)
+{
+    text_add(text, "%s ", target_kind_name(target->kind));
+    text_add_escaped(text, target->name, sizeof target->name);
+}
+
+static void add_count(struct text *text, unsigned count, const char *what)
+{
+    if (count > 0)
+        text_add(text, "   %u %s", count, what);
+}
+
+static void add_leaked(struct text *text, const struct tally *tally)
+{
+    unsigned goodbyes = tally->handed_back - tally->sessions_killed;
+    if (tally->leaked == 0)
+        return;
+    text_add(text, "   %u leaked", tally->leaked);
+    if (goodbyes == tally->leaked) {
+        text_add(text, ", handed back by lastcall");
+        return;
+    }
+    const struct { unsigned count; const char *what; } parts[] = {
+        { goodbyes, "handed back by lastcall" },
+        { tally->sessions_killed - tally->orphans_ended, "ended by command" },
+        { tally->orphans_ended, "orphaned and ended on the server" },
+        { tally->still_there, "STILL THERE" },
+    };
+    const char *before = ": ";
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
+        if (parts[i].count == 0)
+            continue;
+        text_add(text, "%s%u %s", before, parts[i].count, parts[i].what);
+        before = ", ";
+    }
+}
+
+static void add_target_line(const struct tally *tally, const char *label, size_t width, struct text *text)
+{
+    text_add(text, "  ");
+    add_padded(text, label, width);
+    if (!tally->known && tally->handles == 0) {
+        text_add(text, "  connections unknown\n");
+        return;
+    }
+    text_add(text, "  %s%4u connection%-1s", tally->known ? "" : "at least", tally->handles, plural(tally->handles));
+    if (tally->handles > 0 && tally->outcome_unknown < tally->handles)
+        text_add(text, "   %u closed by the app", tally->closed_by_app);
+    add_count(text, tally->closed_unseen, "closed, goodbye not seen");
+    add_count(text, tally->ended_by_server, "ended by the server");
+    add_leaked(text, tally);
+    add_count(text, tally->outcome_unknown, "of unknown outcome");
+    add_count(text, tally->aborted, tally->aborted == 1 ? "transaction aborted" : "transactions aborted");
+    if (tally->known_by >= 0 && tally->known_by != KNOWN_EXACT)
+        text_add(text, "   (known %s)",
+                 tally->known_by == KNOWN_BY_NAME ? "by name" : "by socket only");
+    text_add(text, "\n");
+}
+
+/* A connection's line */
+
+struct cells {
+    char holder[32], local[64], situation[64], rest[1024];
+};
+
+static void add_age(struct text *text, const struct handle_row *row)
+{
+    bool known = row->state != SESSION_UNKNOWN;
+    uint32_t quiet_ms = row->last_sent_ms < row->last_received_ms ? row->last_sent_ms : row->last_received_ms;
+    int64_t age_us = known ? row->state_age_us : row->has_info ? US_PER_MS * quiet_ms : -1;
+    if (age_us < 0)
+        return;
+    text_add(text, known ? " " : ", quiet ");
+    text_add_duration(text, age_us);
+}
+
+static void add_query(const struct handle_row *row, struct text *text)
+{
+    char said[SAID_ROOM];
+    struct text query = text_in(said, sizeof said);
+    said_query(&query, row->query);
+    if (query.length == 0)
+        return;
+    size_t bytes = 0;
+    for (size_t width = 0; said[bytes] != '\0'; bytes++)
+        if (((unsigned char)said[bytes] & 0xc0) != 0x80 && width++ == QUERY_WIDTH)
+            break;
+    text_add(text, "last \"%.*s%s\"", (int)bytes, said, said[bytes] != '\0' ? "…" : "");
+}
+
+static void add_rest(const struct record *record, const struct recorded_handle *handle, struct text *text)
+{
+    if (record->query_text)
+        add_query(&handle->last, text);
+    if (handle->transaction == TRANSACTION_ABORTED)
+        text_add(text, "%stransaction aborted", text->length > 0 ? ", " : "");
+    if (handle->outcome != OUTCOME_HANDED_BACK)
+        text_add(text, "%s%s", text->length > 0 ? ", " : "",
+                 handle->outcome == OUTCOME_OPEN ? "outcome unknown" : outcome_name(handle->outcome));
+    if (handle->note[0] == '\0')
+        return;
+    text_add(text, "%s", text->length > 0 ? ": " : "");
+    text_add_escaped(text, handle->note, sizeof handle->note);
+}
+
+static struct cells cells_of(const struct record *record, const struct recorded_handle *handle)
+{
+    struct cells cells;
+    const struct handle_row *row = &handle->last;
+    struct text holder = text_in(cells.holder, sizeof cells.holder);
+    struct text local = text_in(cells.local, sizeof cells.local);
+    struct text situation = text_in(cells.situation, sizeof cells.situation);
+    struct text rest = text_in(cells.rest, sizeof cells.rest);
+    if (row->pid > 0 && row->pid != record->app_pid)
+        text_add(&holder, "pid %d ", row->pid);
+    text_add(&holder, row->fd >= 0 ? "fd %d" : "fd unknown", row->fd);
+    endpoint_format(&row->local, &local);
+    text_add(&situation, "%s", row->state == SESSION_UNKNOWN ? "state unknown" : session_state_name(row->state));
+    add_age(&situation, row);
+    bool said_by_state = handle->leak <= LEAK_TRANSACTION_OPEN;
+    text_add(&situation, "%s%s", said_by_state ? "" : ", ", said_by_state ? "" : leak_kind_name(handle->leak));
+    add_rest(record, handle, &rest);
+    return cells;
+}
+
+/* Worth a line, the worst first: 1 …; 0: not. */
+static unsigned rank_of(const struct recorded_handle *handle)
+{
+    static const unsigned char by_kind[] = { [LEAK_NONE] = 7,    [LEAK_LEFT_OPEN] = 7, [LEAK_TRANSACTION_OPEN] = 3,
+                                             [LEAK_HALF_CLOSED] = 4, [LEAK_STALE] = 6, [LEAK_OVER_LIMIT] = 5 };
+    if (handle->transaction == TRANSACTION_ABORTED)
+        return 1;
+    if (handle->outcome == OUTCOME_STILL_THERE || handle->outcome == OUTCOME_OPEN)
+        return 2;
+    return outcome_is_leak(handle->outcome) ? by_kind[handle->leak] : 0;
+}
+enum { RANK_LAST = 7 };
+
+/* The handles of a target that are worth a line: `each` gets one after the other, the worst first, at most `most`.
+ * Returns how many there are. */
+static unsigned shown_handles(const struct record *record, unsigned target, unsigned most,
+                              const struct recorded_handle **shown)
+{
+    unsigned count = 0;
+    for (unsigned rank = 1; rank <= RANK_LAST; rank++)
+        for (unsigned i = 0; i < record->handle_count; i++) {
+            const struct recorded_handle *handle = &record->handles[i];
+            if (handle->last.target != target || rank_of(handle) != rank)
+                continue;
+            if (count < most)
+                shown[count] = handle;
+            count++;
+        }
+    return count;
+}
+
+static void widen(size_t *width, const char *cell)
+{
+    size_t used = said_width(cell);
+    if (used > *width)
+        *width = used;
+}
+
+static void add_connections(const struct record *record, unsigned target, unsigned *lines, struct text *text)
+{
+    const struct recorded_handle *shown[LINES_MOST];
+    unsigned count = shown_handles(record, target, *lines, shown);
+    unsigned here = count < *lines ? count : *lines;
+    size_t holder = 0, local = 0, situation = 0;
+    for (unsigned i = 0; i < here; i++) {
+        struct cells cells = cells_of(record, shown[i]);
+        widen(&holder, cells.holder);
+        widen(&local, cells.local);
+        widen(&situation, cells.situation);
+    }
+    for (unsigned i = 0; i < here; i++) {
+        struct cells cells = cells_of(record, shown[i]);
+        text_add(text, "      ");
+        add_padded(text, cells.holder, holder + 2);
+        add_padded(text, cells.local, local + 2);
+        add_padded(text, cells.situation, cells.rest[0] == '\0' ? 0 : situation + 3);
+        text_add(text, "%s\n", cells.rest);
+    }
+    if (count > here)
+        text_add(text, "      … and %u more\n", count - here);
+    *lines -= here;
+}
+
+static void add_targets(const struct record *record, unsigned lines, struct text *text)
+{
+    char labels[WIRE_TARGETS][5 * WIRE_NAME];
+    size_t width = 0;
+    for (unsigned i = 0; i < record->target_count; i++) {
+        struct text label = text_in(labels[i], sizeof labels[i]);
+        label_of(&record->targets[i], &label);
+        widen(&width, labels[i]);
+    }
+    for (unsigned i = 0; i < record->target_count; i++) {
+        struct tally tally = tally_target(record, i);
+        if (record->targets[i].look_only && tally.handles == 0)
+            continue; /* the app need not use it */
+        add_target_line(&tally, labels[i], width, text);
+        add_connections(record, i, &lines, text);
+    }
+}
+
+/* The last lines: what is not known. */
+static void add_unknown(const struct record_unknown *list, unsigned count, struct text *text)
+{
+    unsigned here = count < UNKNOWN_LINES ? count : UNKNOWN_LINES;
+    for (unsigned i = 0; i < here; i++) {
+        text_add(text, "  unknown: ");
+        text_add_escaped(text, list[i].what, sizeof list[i].what);
+        text_add(text, " – ");
+        text_add_escaped(text, list[i].why, sizeof list[i].why);
+        text_add(text, "\n");
+    }
+    if (count > here)
+        text_add(text, "  … and %u more that are not known\n", count - here);
+}
+
+void report_human(const struct record *record, struct text *text)
+{
+    struct record_unknown list[TALLY_UNKNOWN];
+    unsigned unknown = tally_unknown(record, list, TALLY_UNKNOWN);
+    unsigned taken = 3 + 2 * record->target_count + (unknown < UNKNOWN_LINES ? unknown : UNKNOWN_LINES);
+    unsigned lines = taken + TARGET_LINES_LEAST < LINES_MOST ? LINES_MOST - taken : TARGET_LINES_LEAST;
+    add_first_line(record, text);
+    add_in_flight(record, text);
+    add_targets(record, lines, text);
+    add_unknown(list, unknown, text);
+}
