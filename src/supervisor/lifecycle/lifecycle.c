@@ -91,7 +91,6 @@ static void enter_end(struct lifecycle *l, int64_t now, struct lifecycle_actions
 static void enter_resting(struct lifecycle *l, int64_t now, struct lifecycle_actions *actions, const char *why)
 {
     enter(l, PHASE_RESTING, now + l->settings.drain_hold_us, why);
-    add(actions, ACTION_LOOK_STOP);
     add(actions, ACTION_DRAINED);
 }
 

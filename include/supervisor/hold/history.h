@@ -1,0 +1,48 @@
+/* What was seen of a handle in earlier rounds, and what the hands noted: the memory of hold. Pure. */
+#ifndef SUPERVISOR_HOLD_HISTORY_H
+#define SUPERVISOR_HOLD_HISTORY_H
+
+#include "supervisor/hold/hold.h"
+
+struct hold_handle {
+    uint64_t inode;
+    struct endpoint local;
+    uint32_t round;              /* the last one that showed it */
+    enum standing standing;      /* in that round */
+    bool open;                   /* in that round: the session had work open, or may have */
+    bool unknown;                /* in that round: in flight only because it is not known to be idle */
+    bool answered;               /* in that round: all that had left was answered */
+    bool given_up;
+    /* counters of that round */
+    uint64_t sent, received;
+    uint32_t segments_out, unread, unsent;
+    int64_t state_change;
+    uint8_t state;
+    /* how long nothing of it has moved, and how often the server answered since */
+    int64_t quiet_since_us, first_answer_us;
+    unsigned answers;
+    /* marks */
+    bool has_base, corked, braked, blocking;
+    uint64_t base_sent, base_received; /* sent: with what the step sent */
+    /* learning */
+    int32_t thread;              /* that waited for it alone; 0: not known */
+    bool by_loop;                /* it wrote and nobody waits for it alone: an event loop */
+};
+
+/* The memory of one row's handle, made when it is new. NULL: no memory. `position` is where it may be. */
+struct hold_handle *history_of(struct hold *hold, const struct handle_row *row, size_t position);
+
+/* Compares the row with the round before: resets what counts from the last movement. Returns true when it moved. */
+bool history_notes_movement(struct hold_handle *handle, const struct handle_row *row, int64_t now_us);
+
+/* Keeps what the next round compares with. */
+void history_keep(struct hold_handle *handle, const struct handle_row *row);
+
+/* Forgets the handles that this round did not show. Returns how many there were. */
+size_t history_forget(struct hold *hold);
+
+/* Where the handle stands (classify.c). Sets standing, open, unknown and answered. `hint` may be NULL. */
+void classify_handle(struct hold *hold, struct hold_handle *handle, const struct handle_row *row,
+                     const struct hold_hint *hint, int64_t now_us);
+
+#endif

@@ -1,0 +1,300 @@
+/* Rounds: every handle is classified, then the stage decides the marks, then: is all still? Pure: no I/O.
+ *
+ * LEARN    every handle is corked, and each write is let out as soon as a round sees it, until it is known for every open
+ *          transaction which thread waits for it, or that an event loop does.
+ * GATHER   brakes on, until nothing is in flight: whoever arrives at its boundary stays there. A thread that has a
+ *          transaction open on A and waits for B is let through on B.
+ * RELEASE  all brakes off at once: the app reads its replies, its next writes stay corked, and all is still. */
+#include "supervisor/hold/hold.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "supervisor/hold/history.h"
+
+#define STILL_SPAN_US INT64_C(10000)    /* no byte moved for this long: a COMMIT's answer has got to where it is written down */
+#define ANSWER_LIMIT_US INT64_C(20000)  /* a slower answer proves nothing about a backend */
+enum { LEFT_LEAST_MS = 60 };            /* a held write must stay held for this long, and two round trips */
+
+void hold_init(struct hold *hold, enum hold_way way, const uint8_t kinds[static WIRE_TARGETS],
+               int64_t leak_transaction_us, int64_t now_us)
+{
+    *hold = (struct hold){.way = way, .leak_transaction_us = leak_transaction_us, .began_us = now_us,
+                          .moved_at_us = now_us};
+    memcpy(hold->kinds, kinds, sizeof hold->kinds);
+}
+
+void hold_finish(struct hold *hold)
+{
+    free(hold->handles);
+    free(hold->orders);
+    free(hold->standings);
+    *hold = (struct hold){0};
+}
+
+static const char *const standing_names[] = {
+    [STANDING_IN_FLIGHT] = "in flight", [STANDING_IDLE] = "idle", [STANDING_PARKED] = "parked",
+    [STANDING_HELD] = "held", [STANDING_EXEMPT] = "exempt", [STANDING_GIVEN_UP] = "given up"};
+
+const char *standing_name(enum standing standing)
+{
+    return standing < STANDINGS ? standing_names[standing] : "?";
+}
+
+static bool make_room(struct hold *hold, size_t rows)
+{
+    if (rows > hold->standing_room) {
+        uint8_t *standings = realloc(hold->standings, rows);
+        if (!standings)
+            return false;
+        hold->standings = standings;
+        hold->standing_room = rows;
+    }
+    if (rows > hold->order_room) {
+        struct hold_order *orders = realloc(hold->orders, rows * sizeof *orders);
+        if (!orders)
+            return false;
+        hold->orders = orders;
+        hold->order_room = rows;
+    }
+    return true;
+}
+
+/* How long the server took to answer for this row's target, or -1 when it did not. */
+static int64_t answer_of(const struct facts *facts, unsigned target)
+{
+    for (size_t i = 0; i < facts->target_count; i++)
+        if (facts->targets[i].target == target && facts->targets[i].answered)
+            return facts->targets[i].answer_us;
+    return -1;
+}
+
+static void count_answer(struct hold_handle *handle, int64_t answer_us, int64_t now_us)
+{
+    if (answer_us < 0)
+        return;
+    if (answer_us > ANSWER_LIMIT_US) {
+        handle->answers = 0;
+        return;
+    }
+    if (handle->answers++ == 0)
+        handle->first_answer_us = now_us;
+}
+
+static void say_why(struct hold *hold, const struct handle_row *row, const struct hold_handle *handle)
+{
+    if (!hold->why[0])
+        snprintf(hold->why, sizeof hold->why, "fd %d of pid %d: session %s%s", row->fd, row->pid,
+                 session_state_name(row->state), handle->unknown ? ", not known to be answered" : "");
+}
+
+static void count_standing(struct hold *hold, const struct handle_row *row, const struct hold_handle *handle)
+{
+    hold->counted.by_standing[handle->standing]++;
+    hold->counted.handles++;
+    if (handle->standing != STANDING_IN_FLIGHT)
+        return;
+    hold->counted.unknown += handle->unknown;
+    hold->any_open |= handle->open;
+    say_why(hold, row, handle);
+}
+
+/* Exempt and given up handles may move as they like. */
+static bool matters(const struct hold_handle *handle)
+{
+    return handle->standing != STANDING_EXEMPT && handle->standing != STANDING_GIVEN_UP;
+}
+
+static bool look_at_row(struct hold *hold, const struct facts *facts, size_t i, const struct hold_hint *hint, int64_t now_us)
+{
+    const struct handle_row *row = &facts->rows[i];
+    struct hold_handle *handle = history_of(hold, row, i);
+    if (!handle)
+        return false;
+    bool moved = history_notes_movement(handle, row, now_us);
+    count_answer(handle, answer_of(facts, row->target), now_us);
+    classify_handle(hold, handle, row, hint, now_us);
+    history_keep(handle, row);
+    handle->round = hold->round;
+    if (moved && matters(handle))
+        hold->moved_at_us = now_us;
+    hold->standings[i] = (uint8_t)handle->standing;
+    count_standing(hold, row, handle);
+    return true;
+}
+
+static bool look_at_rows(struct hold *hold, const struct facts *facts, const struct hold_hint *hints, int64_t now_us)
+{
+    bool ok = true;
+    hold->round++;
+    hold->counted = (struct hold_count){0};
+    hold->any_open = hold->waited_on = false;
+    hold->why[0] = 0;
+    for (size_t i = 0; i < facts->count; i++)
+        ok &= look_at_row(hold, facts, i, hints ? &hints[i] : NULL, now_us);
+    if (history_forget(hold) > 0)
+        hold->moved_at_us = now_us;
+    return ok;
+}
+
+/* Marks are for TCP; Redis only when stillness does not come without; what is exempt is left alone. */
+static bool can_be_marked(const struct hold *hold, const struct hold_handle *handle, const struct handle_row *row)
+{
+    bool redis = hold->kinds[row->target] == TARGET_REDIS;
+    return row->tcp_state != 0 && handle->standing != STANDING_EXEMPT && (!redis || hold->with_redis);
+}
+
+static void learn(struct hold_handle *handle, const struct handle_row *row, const struct hold_hint *hint)
+{
+    if (hint && hint->waited == WAITED_ALONE)
+        handle->thread = hint->thread;
+    else if (row->unsent_bytes > 0 || !hint || hint->waited == WAITED_UNKNOWN || row->epoll == 1)
+        handle->by_loop = true;
+}
+
+static struct hold_order order_learn(struct hold_handle *handle, const struct handle_row *row)
+{
+    (void)handle;
+    return (struct hold_order){.cork = true, .step = row->unsent_bytes > 0};
+}
+
+/* In flight: woken up for what has arrived, asleep for what will arrive; at its boundary: asleep. */
+static struct hold_order order_gather(struct hold_handle *handle, const struct handle_row *row)
+{
+    bool flying = handle->standing == STANDING_IN_FLIGHT || handle->standing == STANDING_GIVEN_UP;
+    return (struct hold_order){.cork = true, .brake = !handle->blocking && !(flying && row->unread_bytes > 0),
+                               .step = flying && row->unsent_bytes > 0};
+}
+
+/* A held write that would leave by itself too soon is sent, and held again at its next boundary. */
+static bool leaves_too_soon(const struct hold_handle *handle, const struct handle_row *row)
+{
+    return handle->standing == STANDING_HELD && row->timer && row->timer_ms < LEFT_LEAST_MS + 2 * row->rtt_us / 1000;
+}
+
+static struct hold_order order_release(struct hold_handle *handle, const struct handle_row *row)
+{
+    struct hold_order order = order_gather(handle, row);
+    order.brake &= handle->open;
+    order.step |= leaves_too_soon(handle, row);
+    return order;
+}
+
+typedef struct hold_order order_fn(struct hold_handle *, const struct handle_row *);
+static order_fn *const by_stage[] = {
+    [STAGE_LEARN] = order_learn, [STAGE_GATHER] = order_gather, [STAGE_RELEASE] = order_release};
+
+static bool thread_has_open(const struct hold *hold, int32_t thread, const struct hold_handle *other_than)
+{
+    for (size_t i = 0; i < hold->count; i++) {
+        const struct hold_handle *h = &hold->handles[i];
+        if (h != other_than && h->thread == thread && h->standing == STANDING_IN_FLIGHT && h->open)
+            return true;
+    }
+    return false;
+}
+
+/* Its thread has a transaction open elsewhere, and waits here: holding it would hold that transaction open for ever. */
+static void let_through(const struct hold *hold, const struct hold_handle *handle, const struct hold_hint *hint,
+                        struct hold_order *order)
+{
+    if (!hint || hint->waited != WAITED_ALONE || handle->standing == STANDING_IN_FLIGHT)
+        return;
+    if (!thread_has_open(hold, hint->thread, handle))
+        return;
+    order->brake = false;
+    order->step = true;
+}
+
+static void give_orders(struct hold *hold, const struct facts *facts, const struct hold_hint *hints)
+{
+    hold->order_count = 0;
+    for (size_t i = 0; i < facts->count; i++) {
+        const struct handle_row *row = &facts->rows[i];
+        struct hold_handle *handle = history_of(hold, row, i);
+        if (!handle || !can_be_marked(hold, handle, row))
+            continue;
+        learn(handle, row, hints ? &hints[i] : NULL);
+        struct hold_order order = by_stage[hold->stage](handle, row);
+        if (hold->stage == STAGE_GATHER)
+            let_through(hold, handle, hints ? &hints[i] : NULL, &order);
+        order.row = i;
+        handle->corked |= order.cork;
+        handle->braked = order.brake;
+        hold->orders[hold->order_count++] = order;
+    }
+}
+
+static bool all_open_are_known(const struct hold *hold)
+{
+    for (size_t i = 0; i < hold->count; i++) {
+        const struct hold_handle *h = &hold->handles[i];
+        if (h->standing == STANDING_IN_FLIGHT && h->open && !h->thread && !h->by_loop)
+            return false;
+    }
+    return true;
+}
+
+static void change_stage(struct hold *hold)
+{
+    if (hold->stage == STAGE_LEARN && hold->round > 1 && all_open_are_known(hold))
+        hold->stage = STAGE_GATHER;
+    else if (hold->stage == STAGE_GATHER && hold->counted.by_standing[STANDING_IN_FLIGHT] == 0)
+        hold->stage = STAGE_RELEASE;
+    else if (hold->stage == STAGE_RELEASE && hold->any_open)
+        hold->stage = STAGE_GATHER;
+}
+
+static bool some_leave_too_soon(struct hold *hold, const struct facts *facts)
+{
+    for (size_t i = 0; i < facts->count; i++) {
+        struct hold_handle *handle = history_of(hold, &facts->rows[i], i);
+        if (handle && leaves_too_soon(handle, &facts->rows[i]))
+            return true;
+    }
+    return false;
+}
+
+static bool is_still(struct hold *hold, const struct facts *facts, int64_t now_us)
+{
+    const unsigned *n = hold->counted.by_standing;
+    bool released = hold->way == HOLD_WATCH || hold->stage == STAGE_RELEASE;
+    return released && n[STANDING_IN_FLIGHT] == 0 && n[STANDING_PARKED] == 0 && facts->sockets_seen &&
+           facts->owners_seen && now_us - hold->moved_at_us >= STILL_SPAN_US && !some_leave_too_soon(hold, facts);
+}
+
+bool hold_round(struct hold *hold, const struct facts *facts, const struct hold_hint *hints, bool frozen, int64_t now_us)
+{
+    hold->order_count = 0;
+    if (!make_room(hold, facts->count) || !look_at_rows(hold, facts, hints, now_us))
+        return false;
+    bool still = is_still(hold, facts, now_us);
+    if (hold->way == HOLD_MARKS && !frozen && !still) {
+        change_stage(hold);
+        give_orders(hold, facts, hints);
+    }
+    return still;
+}
+
+bool hold_wants_hints(const struct hold *hold)
+{
+    return hold->way == HOLD_MARKS || hold->waited_on;
+}
+
+void hold_note_base(struct hold *hold, const struct handle_row *row, const struct hold_base *base, bool stepped)
+{
+    struct hold_handle *handle = history_of(hold, row, hold->count);
+    if (!handle)
+        return;
+    handle->has_base = true;
+    handle->blocking = base->blocking;
+    handle->base_sent = base->sent + (stepped ? base->unsent : 0);
+    handle->base_received = base->received;
+}
+
+void hold_give_up(struct hold *hold)
+{
+    for (size_t i = 0; i < hold->count; i++)
+        hold->handles[i].given_up |= hold->handles[i].standing == STANDING_IN_FLIGHT;
+}
