@@ -1,0 +1,48 @@
+/* The duplicates that are kept from the beginning of the end: so that the sockets of an app that ends, however it ends,
+ * stay open until the protocol's goodbye is said on them.
+ *
+ * While the app lives on after its signal (a handler, a server that finishes its work) it is watched: a handle that the
+ * app has closed is let go at once, after the server has been seen to close it too, which means that the app said its
+ * goodbye; if the server does not, the app has just dropped it, and lastcall says it. */
+#ifndef SUPERVISOR_HANDLES_ADOPTED_H
+#define SUPERVISOR_HANDLES_ADOPTED_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "supervisor/handles/socket.h"
+#include "supervisor/report/record.h"
+#include "wire/message.h"
+
+enum adopted_fate {
+    FATE_OPEN,          /* the app has it open, as far as is known */
+    FATE_DROPPED,       /* the app's descriptor is gone, the server has not closed (yet) */
+    FATE_CLOSED         /* the app's descriptor is gone, and the server has closed: the goodbye was said */
+};
+
+struct adopted {
+    struct handle_row row;      /* as last seen */
+    int fd;                     /* the duplicate; -1: let go */
+    enum adopted_fate fate;
+    int64_t dropped_at_us;
+    uint64_t sent_at_first;     /* bytes, when it was adopted */
+};
+
+struct adopted_table {
+    struct adopted *list;       /* heap */
+    size_t count, room;
+    int error;                  /* errno of the last duplicate that could not be taken; 0: none */
+};
+
+/* Adopts each row that is not in the table yet, and renews the rows of those that are. Returns how many are new. */
+size_t adopted_take(struct adopted_table *table, const struct handle_row *rows, size_t count);
+
+/* Looks at each: has the app closed it, has the server? Returns true when some fate changed. */
+bool adopted_watch(struct adopted_table *table, int64_t now_us);
+
+/* Closes one duplicate. */
+void adopted_release(struct adopted *adopted);
+void adopted_finish(struct adopted_table *table);
+
+#endif

@@ -1,0 +1,162 @@
+/* Who waits for what: see supervisor/handles/waits.h. Reads only. */
+#include "supervisor/handles/waits.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+
+#include "common/fd.h"
+
+enum { POLL_FDS = 64 }; /* of a longer array the rest is not looked at: it counts as waiting with others */
+
+struct task_call {
+    pid_t pid, tid;
+    long number;
+    unsigned long args[6];
+};
+
+/* The rows of one process get what one of its threads tells. */
+struct look {
+    const struct handle_row *rows;
+    struct hold_hint *hints;
+    size_t count;
+};
+
+static void note(const struct look *look, const struct task_call *call, int fd, enum waited how)
+{
+    for (size_t i = 0; i < look->count; i++) {
+        struct hold_hint *hint = &look->hints[i];
+        if (look->rows[i].pid != call->pid || look->rows[i].fd != fd || hint->waited == WAITED_ALONE)
+            continue;
+        hint->waited = (uint8_t)how;
+        hint->thread = how == WAITED_ALONE ? call->tid : 0;
+    }
+}
+
+/* poll(2) and ppoll(2): alone when its array names one descriptor only. */
+static void note_poll(const struct look *look, const struct task_call *call)
+{
+    struct pollfd fds[POLL_FDS];
+    unsigned long n = call->args[1] < POLL_FDS ? call->args[1] : POLL_FDS;
+    struct iovec mine = {fds, n * sizeof *fds}, theirs = {(void *)call->args[0], n * sizeof *fds};
+    unsigned long named = 0;
+    if (n == 0 || process_vm_readv(call->pid, &mine, 1, &theirs, 1, 0) != (ssize_t)mine.iov_len)
+        return;
+    for (unsigned long i = 0; i < n; i++)
+        named += fds[i].fd >= 0;
+    for (unsigned long i = 0; i < n; i++)
+        if (fds[i].fd >= 0)
+            note(look, call, fds[i].fd, named == 1 && call->args[1] == n ? WAITED_ALONE : WAITED_WITH_OTHERS);
+}
+
+/* select(2): not looked into. Its descriptors may be any of the process'. */
+static void note_select(const struct look *look, const struct task_call *call)
+{
+    for (size_t i = 0; i < look->count; i++)
+        if (look->rows[i].pid == call->pid && look->hints[i].waited == WAITED_NOT)
+            look->hints[i].waited = WAITED_WITH_OTHERS;
+}
+
+static void note_read(const struct look *look, const struct task_call *call)
+{
+    note(look, call, (int)call->args[0], WAITED_ALONE);
+}
+
+static const struct {
+    long number;
+    void (*note)(const struct look *look, const struct task_call *call);
+} waiting_calls[] = {
+#ifdef SYS_poll
+    {SYS_poll, note_poll},
+#endif
+#ifdef SYS_select
+    {SYS_select, note_select},
+#endif
+    {SYS_ppoll, note_poll},       {SYS_pselect6, note_select}, {SYS_read, note_read},
+    {SYS_readv, note_read},       {SYS_recvfrom, note_read},   {SYS_recvmsg, note_read},
+};
+
+static void note_running(const struct look *look, pid_t pid)
+{
+    for (size_t i = 0; i < look->count; i++)
+        if (look->rows[i].pid == pid)
+            look->hints[i].running = 1;
+}
+
+/* "number arg0 … arg5 sp pc", "running", or "-1 sp pc" for a thread that is stopped outside of a call. */
+static bool parse_call(const char *text, struct task_call *call)
+{
+    return sscanf(text, "%ld %lx %lx %lx %lx %lx %lx", &call->number, &call->args[0], &call->args[1], &call->args[2],
+                  &call->args[3], &call->args[4], &call->args[5]) == 7;
+}
+
+static void look_at_task(const struct look *look, struct task_call *call, const char *text)
+{
+    if (!parse_call(text, call)) {
+        note_running(look, call->pid);
+        return;
+    }
+    for (size_t i = 0; i < sizeof waiting_calls / sizeof *waiting_calls; i++)
+        if (waiting_calls[i].number == call->number)
+            waiting_calls[i].note(look, call);
+}
+
+static void set_waited(const struct look *look, pid_t pid, enum waited how)
+{
+    for (size_t i = 0; i < look->count; i++)
+        if (look->rows[i].pid == pid)
+            look->hints[i].waited = (uint8_t)how;
+}
+
+/* Other holders of a shared socket are not looked at: that nobody waits for it is then not known. */
+static void forget_shared(const struct look *look, pid_t pid)
+{
+    for (size_t i = 0; i < look->count; i++)
+        if (look->rows[i].pid == pid && look->rows[i].holders != 1 && look->hints[i].waited == WAITED_NOT)
+            look->hints[i].waited = WAITED_UNKNOWN;
+}
+
+static void look_at_process(const struct look *look, pid_t pid)
+{
+    char path[352], text[256];
+    snprintf(path, sizeof path, "/proc/%d/task", pid);
+    DIR *tasks = opendir(path);
+    if (!tasks)
+        return;
+    set_waited(look, pid, WAITED_NOT);
+    for (struct dirent *e; (e = readdir(tasks));) {
+        struct task_call call = {.pid = pid, .tid = atoi(e->d_name)};
+        if (e->d_name[0] == '.')
+            continue;
+        snprintf(path, sizeof path, "/proc/%d/task/%s/syscall", pid, e->d_name);
+        if (fd_read_file(AT_FDCWD, path, text, sizeof text) <= 0) {
+            set_waited(look, pid, WAITED_UNKNOWN);
+            break;
+        }
+        look_at_task(look, &call, text);
+    }
+    closedir(tasks);
+    forget_shared(look, pid);
+}
+
+static bool seen_before(const struct handle_row *rows, size_t i)
+{
+    for (size_t k = 0; k < i; k++)
+        if (rows[k].pid == rows[i].pid)
+            return true;
+    return false;
+}
+
+void waits_read(const struct handle_row *rows, size_t count, struct hold_hint *hints)
+{
+    struct look look = {rows, hints, count};
+    memset(hints, 0, count * sizeof *hints);
+    for (size_t i = 0; i < count; i++)
+        if (!seen_before(rows, i))
+            look_at_process(&look, rows[i].pid);
+}
