@@ -39,8 +39,10 @@ static void add_ending(const struct record *record, struct text *text)
 static void add_when(const struct record *record, struct text *text)
 {
     int64_t end_us = record->app_ended_us > 0 ? record->app_ended_us : record->ended_us;
-    text_add(text, " ");
-    text_add_duration(text, end_us > 0 ? end_us - record->stop_began_us : -1);
+    if (end_us > 0) {
+        text_add(text, " ");
+        text_add_duration(text, end_us - record->stop_began_us);
+    }
     text_add(text, " after the stop began");
     if (record->exit_signal != 0 && strcmp(record->reason, signal_name(record->exit_signal)) == 0)
         return;
