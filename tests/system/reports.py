@@ -1,0 +1,37 @@
+"""The exit report as the tests read it: validated against the schema, and its sums."""
+import json
+import os
+
+import jsonschema
+
+with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "report.schema.json"), encoding="utf-8") as schema_file:
+    SCHEMA = json.load(schema_file)
+jsonschema.Draft7Validator.check_schema(SCHEMA)
+
+
+def valid(report):
+    """The report itself, when the schema holds and what must agree inside it agrees."""
+    assert report is not None, "there is no report file"
+    jsonschema.validate(report, SCHEMA)
+    for target in report["targets"]:
+        if None not in (target["handles"], target["closed_by_app"], target["leaked"]):
+            assert target["closed_by_app"] + target["leaked"] <= target["handles"], target
+        if target["leaked"] is not None and target["connections"]:
+            assert target["leaked"] == sum(1 for each in target["connections"] if each["leak"]), target
+    return report
+
+
+def target_of(report, kind):
+    found = [target for target in report["targets"] if target["kind"] == kind]
+    assert len(found) == 1 or kind == "postgres", found
+    return found[0]
+
+
+def total(report, key):
+    """The key's sum over all targets; None when one of them is not known."""
+    values = [target[key] for target in report["targets"]]
+    return None if None in values else sum(values)
+
+
+def phases(report):
+    return [row["phase"] for row in report["stop"]["phases"]]

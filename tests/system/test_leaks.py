@@ -1,0 +1,120 @@
+"""Apps that leak: each handle named with fd, age and last query, ended, and equal to what the servers say.
+And a query longer than the grace: only that one is aborted."""
+import time
+
+import pytest
+
+from reports import target_of, valid
+from runner import Journal, bare, lastcall, python_app
+from servers import wait_until
+from stops import measure, shell_code, start, warm_up
+
+LEAK_OF = {"idle": "left open", "reading": "transaction open", "writing": "transaction open", "ended": "half closed",
+           "redis": "left open"}
+
+
+def start_leaker(how, database, route, directory, **more):
+    import os
+    journal = Journal(os.path.join(directory, f"{how}.journal"))
+    env = {**database.environment(route, True), "JOURNAL": journal.path, "LASTCALL_LEAK_TRANSACTION": "300ms"}
+    run = (bare if how == "bare" else lastcall)(python_app("leaker"), directory, env=env, **more)
+    wait_until(lambda: journal.notes("ready"), 10, lambda: f"the leaker stands\n{run.err()}\n{journal.lines()}")
+    return run, journal
+
+
+def leaked(journal):
+    """name → (pid, fd, port, last query), as the app wrote them down."""
+    found = {}
+    for words in journal.notes("leaked"):
+        found[words[1]] = (int(words[2]), int(words[3]), int(words[4]), " ".join(words[5:]))
+    assert set(found) == set(LEAK_OF)
+    return found
+
+
+def old_enough(database, seconds):
+    """Waits until the server itself says that its open transactions are older than the limit for waiting for them."""
+    def ages():
+        rows = database.servers.sql("SELECT extract(epoch FROM clock_timestamp() - state_change) FROM pg_stat_activity "
+                                    "WHERE datname = %s AND state = 'idle in transaction'", database.name)
+        return len(rows) == 2 and all(row[0] > seconds for row in rows)
+    wait_until(ages, 10, "two old transactions", step=0.02)
+
+
+def test_bare_leaker_is_abandoned(database, directory):
+    run, journal = start_leaker("bare", database, "direct", directory)
+    with run:
+        assert len(database.sessions()) == 3 and len(leaked(journal)) == 5
+        run.send()
+        run.wait(5)
+    counters = database.settled_counters()
+    assert counters.sessions_abandoned == 3 and counters.xact_rollback == 2
+
+
+@pytest.mark.parametrize("route", ["direct", "tls", "ipv6"])
+def test_five_leaks_are_named_and_ended(database, directory, route):
+    run, journal = start_leaker("lastcall", database, route, directory)
+    with run:
+        old_enough(database, 0.5)
+        sessions = {row["port"]: row for row in database.sessions()}
+        began = time.monotonic()
+        run.send()
+        code = run.wait(10)
+        seconds = time.monotonic() - began
+        report = valid(run.report())
+    assert shell_code(code) == 143 and seconds <= 4.8, run.err()
+    counters = database.settled_counters()
+    assert counters.sessions_abandoned == 0, (counters, report)
+    assert counters.xact_rollback == 2, (counters, report)
+    assert database.redis_clients() == []
+    connections = {connection["fd"]: (target, connection) for target in report["targets"]
+                   for connection in target["connections"] if connection["leak"]}
+    for name, (pid, fd, port, query) in leaked(journal).items():
+        target, connection = connections[fd]
+        assert connection["pid"] == pid and connection["local"].endswith(f":{port}"), connection
+        assert connection["leak"] == LEAK_OF[name], (name, connection)
+        if name != "redis" and name != "ended":
+            assert connection["last_query"] == query == sessions[port]["query"], connection
+            assert connection["age_seconds"] is not None and connection["age_seconds"] > 0.4, connection
+        if name == "redis":
+            assert target["kind"] == "redis"
+    assert len(connections) == 5
+    assert target_of(report, "postgres")["leaked"] == 4
+    assert target_of(report, "redis")["leaked"] == 1
+    by_command = [each for _, each in connections.values() if "command" in each["outcome"]]
+    # one session more than the report's was killed: by the app itself, when it made its CLOSE_WAIT
+    assert counters.sessions_killed == len(by_command) + 1, (by_command, counters)
+    fatal = database.log_lines("FATAL:  terminating connection due to administrator command")
+    assert len(fatal) == counters.sessions_killed, fatal
+    for name, (_, fd, _, _) in leaked(journal).items():
+        assert f"fd {fd}" in run.err(), f"{name} is not in the report for people:\n{run.err()}"
+
+
+@pytest.mark.parametrize("route", ["direct", "tls", "pgbouncer-transaction"])
+@pytest.mark.parametrize("app", ["threads", "threads, good handler"])
+def test_query_longer_than_the_grace(database, directory, app, route):
+    """Beside normal traffic: only that one is aborted, its backend is gone at the end, and the stop is in time."""
+    grace_s = 3.0
+    run, journal = start("lastcall", app, database, route, directory, grace=f"{grace_s:g}s", environment={"LONG_QUERY": "30"})
+    with run:
+        warm_up(run, journal)
+        backend = wait_until(lambda: [row["pid"] for row in database.sessions() if "pg_sleep" in row["query"]], 5,
+                             "the long query runs")[0]
+        began = time.monotonic()
+        run.send()
+        run.wait(grace_s + 5)
+        seconds = time.monotonic() - began
+        assert seconds <= grace_s - 0.2, (seconds, run.err())
+        assert backend not in {row["pid"] for row in database.sessions()}, run.err()
+        report = valid(run.report())
+    counters = database.settled_counters()
+    assert counters.xact_rollback == 1, (counters, report["stop"])
+    assert counters.sessions_abandoned == 0 and database.pooler_abandoned() <= 1, (counters, report["stop"])
+    assert database.committed() - journal.confirmed() == set()
+    assert [error for error in journal.errors() if not error.startswith("long")] == []
+    assert report["stop"]["aborted"] == 1, report["stop"]
+
+
+def test_bare_stop_beside_a_long_query_leaves_a_backend(servers, directory):
+    """Why it matters: without lastcall the backend goes on for nobody."""
+    stop = measure(servers, "threads", "direct", "bare", directory)
+    assert stop.aborted > 0
