@@ -66,3 +66,59 @@ clean:
 	rm -rf $(B)
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
+
+# -- the test house: tests/README.md says what each does ---------------------------------------------------------------
+# Each begins with setup, then calls make again: what setup installs (pkg-config, headers) is asked for after that.
+demo: setup
+	@$(MAKE) -s all apps
+	@tests/demo
+check: setup
+	@tests/run_check
+check-unit: setup
+	@tests/run_check --only build --only unit
+check-system: setup
+	@tests/run_check --only build --only system
+STOPS ?= 20
+check-stops: setup
+	@$(MAKE) -s all apps
+	@tests/check_stops.py --stops $(STOPS) $(if $(FRESH),--fresh) $(if $(ONLY),--only '$(ONLY)')
+
+# Parsers under sanitizers. `fuzz-replay` (part of check) runs the kept corpus by a plain main; `make fuzz` looks for more.
+SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+FUZZ_SECONDS ?= 60
+FUZZED_SOURCES = $(sort $(LASTCALL_SOURCES) $(AGENT_SOURCES))
+LIBFUZZERS := $(FUZZERS:$(B)/fuzz/%=$(B)/libfuzzer/%)
+.PHONY: fuzz-replay
+fuzz-replay: $(FUZZERS)
+$(B)/obj-replay/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) $(AGENT_CFLAGS) -O1 $(SANITIZE) -MMD -MP -c -o $@ $<
+$(B)/obj-libfuzzer/%.o: %.c
+	@mkdir -p $(@D)
+	clang $(ALL_CFLAGS) $(AGENT_CFLAGS) -O1 $(SANITIZE) -fsanitize=fuzzer-no-link -MMD -MP -c -o $@ $<
+$(B)/libreplay.a: $(FUZZED_SOURCES:%.c=$(B)/obj-replay/%.o)
+	@rm -f $@ && ar rcs $@ $^
+$(B)/liblibfuzzer.a: $(FUZZED_SOURCES:%.c=$(B)/obj-libfuzzer/%.o)
+	@rm -f $@ && ar rcs $@ $^
+$(B)/fuzz/%: $(B)/obj-replay/tests/fuzz/%.o $(B)/obj-replay/tests/fuzz/replay.o $(B)/libreplay.a
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) $(SANITIZE) -o $@ $^ $(LASTCALL_LIBS) $(AGENT_LIBS)
+$(B)/libfuzzer/%: $(B)/obj-libfuzzer/tests/fuzz/%.o $(B)/liblibfuzzer.a
+	@mkdir -p $(@D)
+	clang $(ALL_CFLAGS) $(SANITIZE) -fsanitize=fuzzer -o $@ $^ $(LASTCALL_LIBS) $(AGENT_LIBS)
+.SECONDARY: $(FUZZERS:$(B)/fuzz/%=$(B)/obj-replay/tests/fuzz/%.o) $(FUZZERS:$(B)/fuzz/%=$(B)/obj-libfuzzer/tests/fuzz/%.o)
+fuzz:
+	@tests/setup clang:command=clang
+	@$(MAKE) -s fuzz-all
+.PHONY: fuzz-all
+fuzz-all: $(LIBFUZZERS)
+	@tests/fuzz/run $(FUZZ_SECONDS) $(LIBFUZZERS)
+
+PREFIX ?= /usr/local
+MANUALS = $(wildcard src/*/*.[1-8] src/*.[1-8])
+UNITS = $(wildcard systemd/*.service)
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin
+	install -m 755 $(B)/lastcall $(B)/lastcall-agent $(DESTDIR)$(PREFIX)/bin/
+	$(foreach page,$(MANUALS),install -D -m 644 $(page) $(DESTDIR)$(PREFIX)/share/man/man$(patsubst .%,%,$(suffix $(page)))/$(notdir $(page)) &&) true
+	$(foreach unit,$(UNITS),install -D -m 644 $(unit) $(DESTDIR)$(PREFIX)/lib/systemd/system/$(notdir $(unit)) &&) true
