@@ -3,9 +3,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -730,6 +732,64 @@ START_TEST(standard_error_may_be_a_socket)
 }
 END_TEST
 
+START_TEST(a_full_socket_does_not_block)
+{
+    int ends[2];
+    static char json[4000000];
+    fill(json, sizeof json, "x");
+    int saved _cleanup_close_ = dup(STDERR_FILENO);
+    ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
+    dup2(ends[1], STDERR_FILENO);
+    alarm(2);
+    int result = report_write_file("/proc/self/fd/2", json, &error);
+    alarm(0);
+    dup2(saved, STDERR_FILENO);
+    ck_assert_int_eq(result, -1);
+    close(ends[0]);
+    close(ends[1]);
+}
+END_TEST
+
+/* In a child whose files may hold 4 KiB: a disk that is full after a part of the report. */
+static void write_too_much(const char *file, uid_t uid)
+{
+    static char json[9000];
+    fill(json, sizeof json, "x");
+    fflush(NULL);
+    pid_t pid = fork();
+    if (pid == 0) {
+        struct rlimit limit = { 4096, 4096 };
+        signal(SIGXFSZ, SIG_IGN);
+        if (setrlimit(RLIMIT_FSIZE, &limit) != 0 || (uid != geteuid() && setuid(uid) != 0))
+            _exit(9);
+        _exit(report_write_file(file, json, &error) != 0 && errno == EFBIG ? 0 : 1);
+    }
+    int status = 0;
+    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+    ck_assert_int_eq(WEXITSTATUS(status), 0);
+}
+
+START_TEST(a_file_that_cannot_be_written_whole_stays_as_it_was)
+{
+    ck_assert_int_eq(report_write_file(path, "{}", &error), 0);
+    write_too_much(path, geteuid());
+    ck_assert_str_eq(content_of(path), "{}\n");
+    ck_assert_uint_eq(entries(), 1);
+}
+END_TEST
+
+/* Run by an ordinary user, its own directory refuses it as well as another one's. */
+START_TEST(a_file_that_cannot_be_written_whole_in_place_is_empty)
+{
+    ck_assert_int_eq(report_write_file(path, "{}", &error), 0);
+    ck_assert_int_eq(chmod(path, 0666), 0);
+    ck_assert_int_eq(chmod(directory, 0555), 0);
+    write_too_much(path, geteuid() == 0 ? 65534 : geteuid());
+    ck_assert_str_eq(content_of(path), "");
+    ck_assert_int_eq(chmod(directory, 0755), 0);
+}
+END_TEST
+
 /* In a child that is no superuser, since nothing stops root: what it got is its exit code. */
 static int as_nobody(const char *file)
 {
@@ -806,6 +866,9 @@ static void add_file_tests(Suite *suite)
     tcase_add_test(file, a_symbolic_link_stays_one);
     tcase_add_test(file, standard_error_in_a_file_is_appended_to);
     tcase_add_test(file, standard_error_may_be_a_socket);
+    tcase_add_test(file, a_full_socket_does_not_block);
+    tcase_add_test(file, a_file_that_cannot_be_written_whole_stays_as_it_was);
+    tcase_add_test(file, a_file_that_cannot_be_written_whole_in_place_is_empty);
     tcase_add_test(file, a_file_of_ours_in_a_directory_that_is_not_is_written_in_place);
     suite_add_tcase(suite, file);
 }

@@ -74,6 +74,7 @@ static int story(struct error *error, const char *path, int number)
         { ENXIO, "nobody reads this pipe: start its reader before lastcall" },
         { EAGAIN, "the reader of this pipe is too slow, and the report did not wait: read faster, or name a file" },
         { ENOSPC, "the disk is full; nothing was written" },
+        { EFBIG, "the limit on a file's size (ulimit -f) is below it" },
         { EDQUOT, "the quota is used up" },
         { ENAMETOOLONG, "the path is too long" },
         { ELOOP, "its symbolic links go in a circle" },
