@@ -26,6 +26,16 @@ struct config_target {
     char origin[128];            /* where it came from, for people: "DATABASE_URL", "lastcall.yaml:12:5" */
 };
 
+/* Where a key's value came from. For the environment and the options `written` is how the user named it
+ * ("LASTCALL_GRACE", "--grace"); it lives as long as the table of keys and main's argv. */
+enum config_source { FROM_DEFAULT, FROM_FILE, FROM_ENVIRONMENT, FROM_OPTION };
+struct config_origin {
+    enum config_source source;
+    unsigned line, column; /* FROM_FILE: of the value in config.file */
+    const char *written;
+};
+enum { CONFIG_KEYS = 19 }; /* rows of config/keys.h; asserted there */
+
 struct config {
     char instance[55];           /* names the socket and "lastcall/<instance>"; default: host name, "-pid" unless PID 1 */
     char file[256];              /* the file that was read, or empty */
@@ -52,6 +62,9 @@ struct config {
     size_t target_count;
 
     char **command;              /* the app's argv, NULL-ended; points into main's argv */
+
+    struct config_origin origins[CONFIG_KEYS]; /* by the row of config/keys.h */
+    bool targets_in_file;        /* the file has `targets:`, if only an empty map: the environment's are not read */
 };
 
 /* All that was found wrong, in the order it was found: every error at once, not the first one only. */
@@ -66,9 +79,11 @@ struct config_option {
 };
 
 /* Fills `config`. `options` come first, then LASTCALL_* of the environment, then the file (`--config`, LASTCALL_CONFIG,
- * or none), then the defaults. Targets: those of the file; when no file names one, DATABASE_URL, DATABASE_URL_DIRECT
- * (or DIRECT_URL, DIRECT_DATABASE_URL, DATABASE_URL_UNPOOLED) and REDIS_URL, each also with _FILE appended: the value is
- * then read from the named file. Does no I/O but reading those files. Returns 0, or -1 with at least one error. */
+ * or none), then the defaults. Targets: those of the file (`targets: {}` is none at all); when no file has `targets:`,
+ * DATABASE_URL, DATABASE_URL_DIRECT (or DIRECT_URL, DIRECT_DATABASE_URL, DATABASE_URL_UNPOOLED) and REDIS_URL, each also with _FILE appended: the value is
+ * then read from the named file. Does no I/O but reading those files and the log: sets the log's level as soon as it is
+ * known, warns of unknown LASTCALL_* and of URLs that are not lastcall's business. `config->command` becomes NULL:
+ * the caller sets it. Returns 0, or -1 with at least one error. */
 int config_load(struct config *config, const struct config_option *options, size_t option_count,
                 struct config_errors *errors);
 

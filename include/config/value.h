@@ -1,0 +1,30 @@
+/* Values of keys: from text into struct config, checked, and back. One handler a type. */
+#ifndef CONFIG_VALUE_H
+#define CONFIG_VALUE_H
+
+#include "common/error.h"
+#include "common/text.h"
+#include "config/keys.h"
+
+/* Where a value from `source` belongs: `config`, or, when a source that goes before it has set the key already, a place
+ * where it is only checked and then forgotten. */
+struct config *value_place(struct config *config, const struct key *key, enum config_source source);
+
+/* Sets the field of `key`. An empty text is allowed where "none" is (names, paths, user, listen address). Returns 0, or
+ * -1 and what is wrong with the value ("'10 sec' is not a duration: write …"): the caller says where it stood. */
+int value_set(struct config *config, const struct key *key, const char *text, struct error *error);
+
+/* KEY_SIGNALS as a list: first clear, then add each. */
+void value_clear_signals(struct config *config, const struct key *key);
+int value_add_signal(struct config *config, const struct key *key, const char *name, struct error *error);
+
+/* Appends the value as value_set() takes it, unquoted. */
+void value_format(const struct config *config, const struct key *key, struct text *text);
+
+/* "a duration", "one of error, warning, info, debug", … for messages and the reference. */
+void value_describe(const struct key *key, struct text *text);
+
+/* true, false, yes, no, on, off, 1, 0. Returns 0, or -1. */
+int value_parse_bool(const char *text, bool *value);
+
+#endif

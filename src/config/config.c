@@ -1,0 +1,87 @@
+/* Loading: the sources in their order, then what only the whole can tell. No decision about a key is made here: that is
+ * the table's (keys.c), its values' (value.c) and the sources'. */
+#include "config/config.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "config/duration.h"
+#include "config/environment.h"
+#include "config/errors.h"
+#include "config/file.h"
+#include "config/keys.h"
+#include "config/targets.h"
+#include "config/value.h"
+
+static void apply_defaults(struct config *config)
+{
+    struct error error;
+    for (size_t i = 0; i < CONFIG_KEYS; i++)
+        value_set(config, &keys[i], keys[i].fallback, &error);
+}
+
+/* The last of several counts. */
+static void apply_option(struct config *config, const struct config_option *option, struct config_errors *errors)
+{
+    struct error error;
+    const struct key *key = key_find(option->key);
+    if (!key) {
+        config_errors_add(errors, "%s: sets the unknown key %s", option->written, option->key);
+        return;
+    }
+    if (value_set(config, key, option->value, &error) == -1)
+        config_errors_add(errors, "%s: %s", option->written, error.text);
+    config->origins[key - keys] = (struct config_origin){.source = FROM_OPTION, .written = option->written};
+}
+
+/* "<host name>", and as not PID 1 (several may run on one host) "-<pid>" behind it. */
+static void name_instance(struct config *config)
+{
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
+    char host[65] = "";
+    if (*config->instance)
+        return;
+    if (gethostname(host, sizeof host - 1) == -1 || *host == '\0')
+        strcpy(host, "localhost");
+    for (char *at = host + strspn(host, letters); *at; at += strspn(at, letters))
+        *at = '-';
+    if (*host == '.' || *host == '-')
+        *host = '_';
+    if (getpid() == 1)
+        snprintf(config->instance, sizeof config->instance, "%.54s", host);
+    else
+        snprintf(config->instance, sizeof config->instance, "%.40s-%ld", host, (long)getpid());
+}
+
+static void check_together(const struct config *config, struct config_errors *errors)
+{
+    char settle[32], grace[32];
+    struct text settle_text = text_in(settle, sizeof settle), grace_text = text_in(grace, sizeof grace);
+    duration_format(config->stop_settle_us, &settle_text);
+    duration_format(config->grace_period_us, &grace_text);
+    if (config->stop_settle_us >= config->grace_period_us)
+        config_errors_add(errors, "stop.settle: %s does not fit into grace_period, which is %s", settle, grace);
+}
+
+int config_load(struct config *config, const struct config_option *options, size_t option_count,
+                struct config_errors *errors)
+{
+    memset(config, 0, sizeof *config);
+    errors->count = 0;
+    apply_defaults(config);
+    for (size_t i = 0; i < option_count; i++)
+        apply_option(config, &options[i], errors);
+    environment_apply(config, errors);
+    log_set_level(config->log_level);
+    if (*config->file)
+        file_load(config, errors);
+    log_set_level(config->log_level);
+    environment_warn_unknown();
+    if (!config->targets_in_file)
+        targets_take_environment(config, errors);
+    name_instance(config);
+    if (errors->count == 0)
+        check_together(config, errors);
+    return errors->count > 0 ? -1 : 0;
+}

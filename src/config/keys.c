@@ -1,0 +1,111 @@
+/* The table of keys and the ways to look into it. Nothing here reads or checks a value: that is value.c's. */
+#include "config/keys.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/clock.h"
+
+#define FIELD(member) offsetof(struct config, member), sizeof(((struct config *)0)->member)
+
+static const int64_t second = US_PER_SECOND, hour = 3600 * US_PER_SECOND;
+
+static const struct key_choice log_levels[] = {
+    {"error", LOG_LEVEL_ERROR}, {"warning", LOG_LEVEL_WARNING}, {"info", LOG_LEVEL_INFO}, {"debug", LOG_LEVEL_DEBUG},
+    {NULL, 0}};
+static const struct key_choice signal_to[] = {
+    {"auto", SIGNAL_TO_AUTO}, {"main", SIGNAL_TO_MAIN}, {"group", SIGNAL_TO_GROUP}, {"tree", SIGNAL_TO_TREE},
+    {NULL, 0}};
+static const struct key_choice orders[] = {
+    {"drain-first", ORDER_DRAIN_FIRST}, {"signal-first", ORDER_SIGNAL_FIRST}, {NULL, 0}};
+static const struct key_choice ends[] = {{"signal", END_SIGNAL}, {"kill", END_KILL}, {NULL, 0}};
+
+const struct key keys[CONFIG_KEYS] = {
+    {.name = "config", .type = KEY_PATH, FIELD(file), .fallback = "", .not_in_file = true,
+     .option = "config", .argument = "FILE", .help = "the configuration file; none is read unless it is named"},
+    {.name = "socket", .type = KEY_PATH, FIELD(socket), .fallback = "", .not_in_file = true,
+     .help = "path of the control socket; else it is made under /run or /dev/shm"},
+    {.name = "instance", .type = KEY_NAME, FIELD(instance), .fallback = "", .option = "instance", .argument = "NAME",
+     .help = "names this lastcall to drain, resume and status; default: the host's name", .example = "web-1"},
+    {.name = "grace_period", .type = KEY_DURATION, FIELD(grace_period_us), .fallback = "10s", .min_us = second,
+     .max_us = hour, .short_environment = "LASTCALL_GRACE", .option = "grace", .argument = "TIME",
+     .help = "how long a whole stop may take; less than the platform's own limit"},
+    {.name = "user", .type = KEY_USER, FIELD(user), .fallback = "", .option = "user", .argument = "NAME",
+     .help = "become this user (name, uid, name:group, uid:gid) before anything starts", .example = "app"},
+    {.name = "report.file", .type = KEY_PATH, FIELD(report_file), .fallback = "", .short_environment = "LASTCALL_REPORT",
+     .option = "report", .argument = "FILE", .help = "write the JSON exit report to this file",
+     .example = "/var/log/lastcall/report.json"},
+    {.name = "report.termination_log", .type = KEY_BOOL, FIELD(report_termination_log), .fallback = "true",
+     .help = "write a short report to /dev/termination-log when it exists (Kubernetes)"},
+    {.name = "report.query_text", .type = KEY_BOOL, FIELD(report_query_text), .fallback = "true",
+     .help = "show the beginning of each connection's last query"},
+    {.name = "log.level", .type = KEY_CHOICE, FIELD(log_level), .fallback = "info", .choices = log_levels,
+     .option = "log-level", .argument = "LEVEL", .help = "how much to log: error, warning, info or debug"},
+    {.name = "http.listen", .type = KEY_LISTEN, FIELD(http_listen), .fallback = "",
+     .short_environment = "LASTCALL_HTTP", .option = "http", .argument = "ADDRESS",
+     .help = "serve health and metrics on ADDRESS:PORT or unix:PATH", .example = "127.0.0.1:9400"},
+    {.name = "stop.signals", .type = KEY_SIGNALS, FIELD(stop_signals), .fallback = "[TERM, INT]",
+     .help = "the signals that begin a stop; all others go to the app untouched"},
+    {.name = "stop.signal_to", .type = KEY_CHOICE, FIELD(stop_signal_to), .fallback = "auto", .choices = signal_to,
+     .option = "signal-to", .argument = "WHOM", .help = "who gets the stop signal: auto, main, group or tree"},
+    {.name = "stop.order", .type = KEY_CHOICE, FIELD(stop_order), .fallback = "drain-first", .choices = orders,
+     .help = "come to rest before the signal, or let the app drain itself from the signal on"},
+    {.name = "stop.end", .type = KEY_CHOICE, FIELD(stop_end), .fallback = "signal", .choices = ends,
+     .help = "end the app by the stop signal, or by SIGKILL once it is at rest (JVMs)"},
+    {.name = "stop.settle", .type = KEY_DURATION, FIELD(stop_settle_us), .fallback = "0s", .max_us = hour,
+     .help = "time for load balancers to notice before the drain begins; part of grace_period"},
+    {.name = "drain.hold", .type = KEY_DURATION, FIELD(drain_hold_us), .fallback = "5s", .max_us = hour,
+     .help = "after lastcall drain: how long the app is held at rest for the signal that follows"},
+    {.name = "monitor.interval", .type = KEY_DURATION, FIELD(monitor_interval_us), .fallback = "60s",
+     .min_us = second, .max_us = 24 * hour, .help = "how often the pools are looked at while the app runs"},
+    {.name = "leak.stale", .type = KEY_DURATION, FIELD(leak_stale_us), .fallback = "10m", .min_us = second,
+     .max_us = 8760 * hour, .help = "a connection left open and unused for longer is reported as stale"},
+    {.name = "leak.transaction", .type = KEY_DURATION, FIELD(leak_transaction_us), .fallback = "60s",
+     .min_us = second, .max_us = 8760 * hour,
+     .help = "a transaction that was idle for longer at the signal is not waited for"},
+};
+
+const struct key *key_find(const char *name)
+{
+    for (size_t i = 0; i < CONFIG_KEYS; i++)
+        if (strcmp(keys[i].name, name) == 0)
+            return &keys[i];
+    return NULL;
+}
+
+const struct key *key_find_environment(const char *variable)
+{
+    char name[64];
+    for (size_t i = 0; i < CONFIG_KEYS; i++) {
+        key_environment_name(&keys[i], name);
+        const char *short_name = keys[i].short_environment;
+        if (strcmp(name, variable) == 0 || (short_name && strcmp(short_name, variable) == 0))
+            return &keys[i];
+    }
+    return NULL;
+}
+
+const struct key *key_find_option(const char *option)
+{
+    for (size_t i = 0; i < CONFIG_KEYS; i++)
+        if (keys[i].option && strcmp(keys[i].option, option) == 0)
+            return &keys[i];
+    return NULL;
+}
+
+bool key_is_section(const char *name)
+{
+    size_t length = strlen(name);
+    for (size_t i = 0; i < CONFIG_KEYS; i++)
+        if (strncmp(keys[i].name, name, length) == 0 && keys[i].name[length] == '.')
+            return true;
+    return false;
+}
+
+void key_environment_name(const struct key *key, char at[static 64])
+{
+    int length = snprintf(at, 64, "LASTCALL_%s", key->name);
+    for (int i = 0; i < length; i++)
+        at[i] = at[i] == '.' ? '_' : (char)toupper((unsigned char)at[i]);
+}

@@ -1,0 +1,336 @@
+/* Checking and setting values: a table with a handler a type, for setting, showing and describing. Texts of errors say
+ * what to write instead; they never say where the value stood, which only the caller knows. */
+#include "config/value.h"
+
+#include <ctype.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/endpoint.h"
+#include "common/signals.h"
+#include "config/duration.h"
+#include "config/errors.h"
+#include "config/nearest.h"
+
+static void *field(const struct config *config, const struct key *key)
+{
+    return (char *)config + key->offset;
+}
+
+struct config *value_place(struct config *config, const struct key *key, enum config_source source)
+{
+    static struct config forgotten;
+    return source >= config->origins[key - keys].source ? config : &forgotten;
+}
+
+/* "'value' " followed by the story. */
+static int refuse(struct error *error, const char *value, const char *story)
+{
+    char shown[256];
+    struct text text = text_in(shown, sizeof shown);
+    config_quote(&text, value);
+    return error_set(error, "%s %s", shown, story);
+}
+
+/* ---- durations ---- */
+
+static int set_duration(struct config *config, const struct key *key, const char *value, struct error *error)
+{
+    int64_t us;
+    char limit[32];
+    struct text text = text_in(limit, sizeof limit);
+    if (duration_parse(value, &us) == -1)
+        return refuse(error, value, "is not a duration: write 10s, 500ms, 1m30s");
+    duration_format(us < key->min_us ? key->min_us : key->max_us, &text);
+    if (us < key->min_us)
+        return error_set(error, "%s is too short: at least %s", value, limit);
+    if (us > key->max_us)
+        return error_set(error, "%s is too long: at most %s", value, limit);
+    *(int64_t *)field(config, key) = us;
+    return 0;
+}
+
+static void format_duration(const struct config *config, const struct key *key, struct text *text)
+{
+    duration_format(*(int64_t *)field(config, key), text);
+}
+
+static void describe_duration(const struct key *key, struct text *text)
+{
+    text_add(text, "a duration, ");
+    duration_format(key->min_us, text);
+    text_add(text, " to ");
+    duration_format(key->max_us, text);
+}
+
+/* ---- bool ---- */
+
+int value_parse_bool(const char *text, bool *value)
+{
+    static const char *const words[] = {"false", "true", "no", "yes", "off", "on", "0", "1"};
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        if (strcasecmp(text, words[i]) == 0) {
+            *value = i % 2;
+            return 0;
+        }
+    return -1;
+}
+
+static int set_bool(struct config *config, const struct key *key, const char *value, struct error *error)
+{
+    if (value_parse_bool(value, field(config, key)) == -1)
+        return refuse(error, value, "is neither true nor false");
+    return 0;
+}
+
+static void format_bool(const struct config *config, const struct key *key, struct text *text)
+{
+    text_add(text, "%s", *(bool *)field(config, key) ? "true" : "false");
+}
+
+static void describe_bool(const struct key *key, struct text *text)
+{
+    (void)key;
+    text_add(text, "true or false");
+}
+
+/* ---- one of several ---- */
+
+static void describe_choice(const struct key *key, struct text *text)
+{
+    for (const struct key_choice *choice = key->choices; choice->name; choice++)
+        text_add(text, "%s%s", choice == key->choices ? "one of " : ", ", choice->name);
+}
+
+static int refuse_choice(const struct key *key, const char *value, struct error *error)
+{
+    char story[200];
+    struct text text = text_in(story, sizeof story);
+    struct nearest nearest = nearest_to(value);
+    text_add(&text, "is not ");
+    describe_choice(key, &text);
+    for (const struct key_choice *choice = key->choices; choice->name; choice++)
+        nearest_offer(&nearest, choice->name, choice->name);
+    if (nearest_found(&nearest))
+        text_add(&text, ": did you mean %s?", nearest_found(&nearest));
+    return refuse(error, value, story);
+}
+
+static int set_choice(struct config *config, const struct key *key, const char *value, struct error *error)
+{
+    for (const struct key_choice *choice = key->choices; choice->name; choice++)
+        if (strcasecmp(choice->name, value) == 0) {
+            *(int *)field(config, key) = choice->value;
+            return 0;
+        }
+    return refuse_choice(key, value, error);
+}
+
+static void format_choice(const struct config *config, const struct key *key, struct text *text)
+{
+    for (const struct key_choice *choice = key->choices; choice->name; choice++)
+        if (choice->value == *(int *)field(config, key))
+            text_add(text, "%s", choice->name);
+}
+
+/* ---- texts ---- */
+
+static int keep_text(struct config *config, const struct key *key, const char *value, struct error *error)
+{
+    for (const char *at = value; *at; at++)
+        if ((unsigned char)*at < ' ' || *at == 0x7f)
+            return refuse(error, value, "holds a control character or a line end");
+    if (strlen(value) >= key->size)
+        return error_set(error, "is too long: at most %zu bytes", key->size - 1);
+    strcpy(field(config, key), value);
+    return 0;
+}
+
+static void format_text(const struct config *config, const struct key *key, struct text *text)
+{
+    text_add(text, "%s", (const char *)field(config, key));
+}
+
+static int set_name(struct config *config, const struct key *key, const char *value, struct error *error)
+{
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
+    if (value[strspn(value, letters)] != '\0')
+        return refuse(error, value, "is not a name: write letters, digits, '.', '_' and '-'");
+    if (*value == '.' || *value == '-')
+        return refuse(error, value, "is not a name: begin with a letter or a digit");
+    return keep_text(config, key, value, error);
+}
+
+static void describe_name(const struct key *key, struct text *text)
+{
+    text_add(text, "a name of at most %zu letters, digits, '.', '_' and '-'", key->size - 1);
+}
+
+static void describe_path(const struct key *key, struct text *text)
+{
+    (void)key;
+    text_add(text, "a path");
+}
+
+static int set_user(struct config *config, const struct key *key, const char *value, struct error *error)
+{
+    const char *colon = strchr(value, ':');
+    bool halves = !colon || (colon != value && colon[1] != '\0' && !strchr(colon + 1, ':'));
+    if (strpbrk(value, " \t/,") || !halves)
+        return refuse(error, value, "is not a user: write name, uid, name:group or uid:gid");
+    return keep_text(config, key, value, error);
+}
+
+static void describe_user(const struct key *key, struct text *text)
+{
+    (void)key;
+    text_add(text, "name, uid, name:group or uid:gid");
+}
+
+/* ---- listen addresses ---- */
+
+static bool is_port(const char *text)
+{
+    size_t digits = strspn(text, "0123456789");
+    long port = strtol(text, NULL, 10);
+    return digits > 0 && digits <= 5 && text[digits] == '\0' && port >= 1 && port <= 65535;
+}
+
+static bool is_listen_address(const char *value)
+{
+    char address[64] = "";
+    struct endpoint endpoint;
+    const char *colon = strrchr(value, ':');
+    size_t length = colon ? (size_t)(colon - value) : 0;
+    if (!colon || !is_port(colon + 1) || length == 0 || length >= sizeof address)
+        return false;
+    bool brackets = value[0] == '[' && length > 2 && value[length - 1] == ']';
+    memcpy(address, value + brackets, length - 2 * (size_t)brackets);
+    if (!brackets && strchr(address, ':'))
+        return false;
+    return strcmp(address, "localhost") == 0 || endpoint_parse(&endpoint, address, 1) == 0;
+}
+
+static int set_listen(struct config *config, const struct key *key, const char *value, struct error *error)
+{
+    enum { SOCKET_PATH = 107 }; /* unix(7): sun_path less the NUL */
+    if (strncmp(value, "unix:", 5) == 0) {
+        if (value[5] != '/' || strlen(value + 5) > SOCKET_PATH)
+            return refuse(error, value, "is no socket path: write unix:/run/app/http.sock, at most 107 bytes");
+    } else if (*value && !is_listen_address(value)) {
+        return refuse(error, value, "is not a listen address: write 127.0.0.1:9400, [::1]:9400, 0.0.0.0:9400 "
+                                    "or unix:/run/app/http.sock");
+    }
+    return keep_text(config, key, value, error);
+}
+
+static void describe_listen(const struct key *key, struct text *text)
+{
+    (void)key;
+    text_add(text, "ADDRESS:PORT or unix:PATH");
+}
+
+/* ---- signals ---- */
+
+void value_clear_signals(struct config *config, const struct key *key)
+{
+    *(uint64_t *)field(config, key) = 0;
+}
+
+/* Job control, faults and the two that nobody can catch do not begin a stop. */
+static bool may_stop(int signo)
+{
+    static const int never[] = {SIGKILL, SIGSTOP, SIGCHLD, SIGCONT, SIGTSTP, SIGTTIN, SIGTTOU, SIGSEGV, SIGBUS, SIGFPE,
+                                SIGILL};
+    for (size_t i = 0; i < sizeof never / sizeof *never; i++)
+        if (never[i] == signo)
+            return false;
+    return true;
+}
+
+int value_add_signal(struct config *config, const struct key *key, const char *name, struct error *error)
+{
+    int signo = signal_parse(name);
+    if (signo == -1)
+        return refuse(error, name, "is not a signal: write TERM, INT, QUIT, RTMIN+3 or a number");
+    if (!may_stop(signo))
+        return refuse(error, name, "cannot begin a stop: choose TERM, INT, QUIT, USR1 or the like");
+    *(uint64_t *)field(config, key) |= SIGNAL_BIT(signo);
+    return 0;
+}
+
+static int set_signals(struct config *config, const struct key *key, const char *value, struct error *error)
+{
+    char copy[512];
+    char *rest = NULL;
+    uint64_t before = *(uint64_t *)field(config, key);
+    if (!text_copy(copy, sizeof copy, value))
+        return error_set(error, "is too long for a list of signals");
+    value_clear_signals(config, key);
+    for (char *word = strtok_r(copy, "[], \t", &rest); word; word = strtok_r(NULL, "[], \t", &rest))
+        if (value_add_signal(config, key, word, error) == -1)
+            return -1;
+    if (*(uint64_t *)field(config, key) == 0) {
+        *(uint64_t *)field(config, key) = before;
+        return error_set(error, "names no signal: write TERM, INT");
+    }
+    return 0;
+}
+
+static void format_signals(const struct config *config, const struct key *key, struct text *text)
+{
+    const char *separator = "";
+    text_add(text, "[");
+    for (int signo = 1; signo <= SIGNAL_LAST; signo++) {
+        const char *name = signal_name(signo);
+        if (!(*(uint64_t *)field(config, key) & SIGNAL_BIT(signo)))
+            continue;
+        text_add(text, "%s", separator);
+        separator = ", ";
+        if (strncmp(name, "SIG", 3) == 0)
+            text_add(text, "%s", name + 3);
+        else
+            text_add(text, "%d", signo);
+    }
+    text_add(text, "]");
+}
+
+static void describe_signals(const struct key *key, struct text *text)
+{
+    (void)key;
+    text_add(text, "a list of signals");
+}
+
+/* ---- the table ---- */
+
+static const struct type {
+    int (*set)(struct config *config, const struct key *key, const char *value, struct error *error);
+    void (*format)(const struct config *config, const struct key *key, struct text *text);
+    void (*describe)(const struct key *key, struct text *text);
+} types[] = {
+    [KEY_DURATION] = {set_duration, format_duration, describe_duration},
+    [KEY_BOOL] = {set_bool, format_bool, describe_bool},
+    [KEY_CHOICE] = {set_choice, format_choice, describe_choice},
+    [KEY_NAME] = {set_name, format_text, describe_name},
+    [KEY_PATH] = {keep_text, format_text, describe_path},
+    [KEY_SIGNALS] = {set_signals, format_signals, describe_signals},
+    [KEY_USER] = {set_user, format_text, describe_user},
+    [KEY_LISTEN] = {set_listen, format_text, describe_listen},
+};
+_Static_assert(sizeof types / sizeof *types == KEY_TYPES, "a row a type");
+
+int value_set(struct config *config, const struct key *key, const char *text, struct error *error)
+{
+    return types[key->type].set(config, key, text, error);
+}
+
+void value_format(const struct config *config, const struct key *key, struct text *text)
+{
+    types[key->type].format(config, key, text);
+}
+
+void value_describe(const struct key *key, struct text *text)
+{
+    types[key->type].describe(key, text);
+}
