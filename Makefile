@@ -29,34 +29,37 @@ AGENT_UNIT_TESTS := $(patsubst tests/unit/agent/%.c,$(B)/tests/agent/%,$(wildcar
 FUZZERS := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
 C_APPS := $(patsubst tests/apps/%.c,$(B)/apps/%,$(wildcard tests/apps/*.c))
 
+# `make V=1` shows the commands.
+Q := $(if $(V),,@)
+
 .DELETE_ON_ERROR:
 .PHONY: all clean setup demo check check-unit check-system check-stops fuzz apps tests install
 all: $(B)/lastcall $(B)/lastcall-agent
 
 $(B)/lastcall: $(B)/obj/src/cli/main.o $(B)/liblastcall.a
-	$(CC) $(ALL_CFLAGS) -static $(LDFLAGS) -o $@ $^ $(LASTCALL_LIBS)
+	$(Q)$(CC) $(ALL_CFLAGS) -static $(LDFLAGS) -o $@ $^ $(LASTCALL_LIBS)
 $(B)/lastcall-agent: $(B)/obj/src/agent/main.o $(B)/libagent.a
-	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(AGENT_LIBS)
+	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(AGENT_LIBS)
 $(B)/liblastcall.a: $(LASTCALL_OBJECTS)
 	@rm -f $@ && ar rcs $@ $^
 $(B)/libagent.a: $(AGENT_OBJECTS)
 	@rm -f $@ && ar rcs $@ $^
 $(B)/obj/src/agent/%.o: src/agent/%.c
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) $(AGENT_CFLAGS) -MMD -MP -c -o $@ $<
+	$(Q)$(CC) $(ALL_CFLAGS) $(AGENT_CFLAGS) -MMD -MP -c -o $@ $<
 $(B)/obj/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+	$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
 $(B)/tests/agent/%: tests/unit/agent/%.c $(B)/libagent.a
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) $(AGENT_CFLAGS) -MMD -MP -o $@ $< $(B)/libagent.a $(AGENT_LIBS) $(CHECK_LIBS)
+	$(Q)$(CC) $(ALL_CFLAGS) $(AGENT_CFLAGS) -MMD -MP -o $@ $< $(B)/libagent.a $(AGENT_LIBS) $(CHECK_LIBS)
 $(B)/tests/%: tests/unit/%.c $(B)/liblastcall.a
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -MMD -MP -o $@ $< $(B)/liblastcall.a $(LASTCALL_LIBS) $(CHECK_LIBS)
+	$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP -o $@ $< $(B)/liblastcall.a $(LASTCALL_LIBS) $(CHECK_LIBS)
 $(B)/apps/%: tests/apps/%.c
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) $(AGENT_CFLAGS) -o $@ $< $(shell $(PKG_CONFIG) --libs libpq hiredis) -lpthread
+	$(Q)$(CC) $(ALL_CFLAGS) $(AGENT_CFLAGS) -o $@ $< $(shell $(PKG_CONFIG) --libs libpq hiredis) -lpthread
 apps: $(C_APPS)
 tests: $(UNIT_TESTS) $(AGENT_UNIT_TESTS) $(C_APPS)
 
@@ -92,7 +95,7 @@ LIBFUZZERS := $(FUZZERS:$(B)/fuzz/%=$(B)/libfuzzer/%)
 fuzz-replay: $(FUZZERS)
 $(B)/obj-replay/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) $(AGENT_CFLAGS) -O1 $(SANITIZE) -MMD -MP -c -o $@ $<
+	$(Q)$(CC) $(ALL_CFLAGS) $(AGENT_CFLAGS) -O1 $(SANITIZE) -MMD -MP -c -o $@ $<
 $(B)/obj-libfuzzer/%.o: %.c
 	@mkdir -p $(@D)
 	clang $(ALL_CFLAGS) $(AGENT_CFLAGS) -O1 $(SANITIZE) -fsanitize=fuzzer-no-link -MMD -MP -c -o $@ $<
@@ -102,7 +105,7 @@ $(B)/liblibfuzzer.a: $(FUZZED_SOURCES:%.c=$(B)/obj-libfuzzer/%.o)
 	@rm -f $@ && ar rcs $@ $^
 $(B)/fuzz/%: $(B)/obj-replay/tests/fuzz/%.o $(B)/obj-replay/tests/fuzz/replay.o $(B)/libreplay.a
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) $(SANITIZE) -o $@ $^ $(LASTCALL_LIBS) $(AGENT_LIBS)
+	$(Q)$(CC) $(ALL_CFLAGS) $(SANITIZE) -o $@ $^ $(LASTCALL_LIBS) $(AGENT_LIBS)
 $(B)/libfuzzer/%: $(B)/obj-libfuzzer/tests/fuzz/%.o $(B)/liblibfuzzer.a
 	@mkdir -p $(@D)
 	clang $(ALL_CFLAGS) $(SANITIZE) -fsanitize=fuzzer -o $@ $^ $(LASTCALL_LIBS) $(AGENT_LIBS)

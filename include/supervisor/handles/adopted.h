@@ -26,7 +26,7 @@ struct adopted {
     int fd;                     /* the duplicate; -1: let go */
     enum adopted_fate fate;
     int64_t dropped_at_us;
-    uint64_t sent_at_first;     /* bytes, when it was adopted */
+    uint64_t sent_last;         /* bytes that the app had sent when it was last watched */
 };
 
 struct adopted_table {
@@ -40,6 +40,14 @@ size_t adopted_take(struct adopted_table *table, const struct handle_row *rows, 
 
 /* Looks at each: has the app closed it, has the server? Returns true when some fate changed. */
 bool adopted_watch(struct adopted_table *table, int64_t now_us);
+
+/* Has the server closed its side? 1, 0; -1 and errno. */
+int adopted_server_has_closed(const struct adopted *adopted);
+
+/* Has anything left since it was last watched: the goodbye of an app that ended right after it, perhaps? */
+bool adopted_has_sent_since(const struct adopted *adopted);
+
+struct adopted *adopted_find(struct adopted_table *table, uint64_t inode, const struct endpoint *local);
 
 /* Closes one duplicate. */
 void adopted_release(struct adopted *adopted);

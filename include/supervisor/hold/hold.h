@@ -93,6 +93,9 @@ void hold_note_base(struct hold *hold, const struct handle_row *row, const struc
 /* The hold deadline: whatever the last round found in flight is given up from now on. */
 void hold_give_up(struct hold *hold);
 
+/* The marks are off (the agent was lost): learn and mark again. What is given up stays given up. */
+void hold_restart(struct hold *hold);
+
 const char *standing_name(enum standing standing);
 
 #endif

@@ -3,16 +3,18 @@
 
 #include <errno.h>
 #include <netinet/tcp.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "common/fd.h"
 #include "common/process.h"
 #include "supervisor/handles/duplicate.h"
 
-static struct adopted *adopted_find(struct adopted_table *table, const struct handle_row *row)
+struct adopted *adopted_find(struct adopted_table *table, uint64_t inode, const struct endpoint *local)
 {
     for (size_t i = 0; i < table->count; i++)
-        if (table->list[i].row.inode == row->inode && endpoint_equal(&table->list[i].row.local, &row->local))
+        if (table->list[i].row.inode == inode && endpoint_equal(&table->list[i].row.local, local))
             return &table->list[i];
     return NULL;
 }
@@ -43,7 +45,7 @@ static bool adopt_row(struct adopted_table *table, const struct handle_row *row)
         fd_close(&fd);
         return false;
     }
-    *adopted = (struct adopted){.row = *row, .fd = fd, .sent_at_first = counters.sent};
+    *adopted = (struct adopted){.row = *row, .fd = fd, .sent_last = counters.sent};
     return true;
 }
 
@@ -51,7 +53,7 @@ size_t adopted_take(struct adopted_table *table, const struct handle_row *rows, 
 {
     size_t new = 0;
     for (size_t i = 0; i < count; i++) {
-        struct adopted *known = adopted_find(table, &rows[i]);
+        struct adopted *known = adopted_find(table, rows[i].inode, &rows[i].local);
         if (known)
             known->row = rows[i];
         else
@@ -62,23 +64,52 @@ size_t adopted_take(struct adopted_table *table, const struct handle_row *rows, 
 
 static bool server_has_closed(const struct socket_counters *counters)
 {
+    /* After our own end of stream: FIN_WAIT1 and FIN_WAIT2 wait for the server's, anything later has it. */
     return counters->tcp_state == TCP_CLOSE_WAIT || counters->tcp_state == TCP_CLOSE ||
-           counters->tcp_state == TCP_LAST_ACK;
+           counters->tcp_state == TCP_LAST_ACK || counters->tcp_state == TCP_CLOSING ||
+           counters->tcp_state == TCP_TIME_WAIT;
+}
+
+/* The descriptors of a process that ends are gone too; but its memory goes first (do_exit: exit_mm before exit_files), and
+ * with it the link to its program. So a descriptor that is missing while the link is there was closed by the app. */
+static bool app_has_closed(const struct handle_row *row)
+{
+    char path[64], link[8];
+    if (process_socket_inode(row->pid, row->fd) == row->inode)
+        return false;
+    snprintf(path, sizeof path, "/proc/%d/exe", row->pid);
+    return readlink(path, link, sizeof link) >= 0;
 }
 
 static bool adopted_look(struct adopted *adopted, int64_t now_us)
 {
     struct socket_counters counters;
     enum adopted_fate before = adopted->fate;
-    if (adopted->fd < 0 || adopted->fate == FATE_CLOSED)
+    if (adopted->fd < 0 || adopted->fate == FATE_CLOSED || socket_read_counters(adopted->fd, &counters) < 0)
         return false;
-    if (adopted->fate == FATE_OPEN && process_socket_inode(adopted->row.pid, adopted->row.fd) != adopted->row.inode) {
+    adopted->sent_last = counters.sent;
+    if (adopted->fate == FATE_OPEN && app_has_closed(&adopted->row)) {
         adopted->fate = FATE_DROPPED;
         adopted->dropped_at_us = now_us;
     }
-    if (adopted->fate == FATE_DROPPED && socket_read_counters(adopted->fd, &counters) == 0 && server_has_closed(&counters))
+    if (adopted->fate == FATE_DROPPED && server_has_closed(&counters))
         adopted->fate = FATE_CLOSED;
     return adopted->fate != before;
+}
+
+int adopted_server_has_closed(const struct adopted *adopted)
+{
+    struct socket_counters counters;
+    if (adopted->fd < 0 || socket_read_counters(adopted->fd, &counters) < 0)
+        return -1;
+    return server_has_closed(&counters);
+}
+
+bool adopted_has_sent_since(const struct adopted *adopted)
+{
+    struct socket_counters counters;
+    return adopted->fd >= 0 && socket_read_counters(adopted->fd, &counters) == 0 &&
+           (counters.sent > adopted->sent_last || counters.unacked > 0);
 }
 
 bool adopted_watch(struct adopted_table *table, int64_t now_us)

@@ -298,3 +298,10 @@ void hold_give_up(struct hold *hold)
     for (size_t i = 0; i < hold->count; i++)
         hold->handles[i].given_up |= hold->handles[i].standing == STANDING_IN_FLIGHT;
 }
+
+void hold_restart(struct hold *hold)
+{
+    hold->stage = STAGE_LEARN;
+    for (size_t i = 0; i < hold->count; i++)
+        hold->handles[i].has_base = hold->handles[i].corked = hold->handles[i].braked = false;
+}

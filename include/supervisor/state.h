@@ -1,0 +1,134 @@
+/* The supervisor's state, shared by the files of src/supervisor/ and by nothing else.
+ *
+ *   loop.c      events in, phases, actions out: the one file that knows libev and the phases
+ *   actions.c   action → call
+ *   children.c  signals and the ends of processes → events
+ *   looks.c     when to look; facts → record, hold, marks → events
+ *   sweep.c     goodbyes, orphans, the outcome of every handle */
+#ifndef SUPERVISOR_STATE_H
+#define SUPERVISOR_STATE_H
+
+#include <ev.h>
+#include <stdbool.h>
+
+#include "supervisor/app/deliver.h"
+#include "supervisor/app/freeze.h"
+#include "supervisor/app/terminal.h"
+#include "supervisor/handles/adopted.h"
+#include "supervisor/handles/marks.h"
+#include "supervisor/hold/hold.h"
+#include "supervisor/lifecycle/lifecycle.h"
+#include "supervisor/platform/agent_keeper.h"
+#include "supervisor/platform/control_server.h"
+#include "supervisor/platform/notify.h"
+#include "supervisor/report/record.h"
+#include "supervisor/supervisor.h"
+
+enum { PENDING_EVENTS = 32 };
+
+/* The rows of the last look, kept because the agent's own are gone after the call. */
+struct last_look {
+    struct handle_row *rows; /* heap */
+    size_t count, room;
+    int64_t at_us;           /* when they came; 0: none came yet */
+};
+
+/* How far the goodbye of one recorded handle is. */
+enum farewell {
+    FAREWELL_SETTLING,  /* the app has just sent something: perhaps its own goodbye */
+    FAREWELL_SAID,      /* ours was said; the server has not closed yet */
+    FAREWELL_TO_END,    /* the server is to be told to end the session */
+    FAREWELL_ASKED,     /* it was told so, by way of the agent */
+    FAREWELL_OVER
+};
+
+struct farewell_of {
+    enum farewell step;
+    int64_t since_us;   /* of this step */
+    uint32_t request;   /* ASKED */
+    bool was_said;      /* our goodbye went out before it came to a command */
+};
+
+struct sweep {
+    bool begun;
+    struct farewell_of *list; /* heap; one a recorded handle, in the order of record.handles */
+    unsigned count;
+    uint32_t request;         /* the last number used */
+};
+
+struct supervisor {
+    const struct config *config;
+    const struct supervisor_start *start;
+    struct ev_loop *loop;
+    ev_io signal_io;
+    ev_timer deadline_timer, look_timer, freeze_timer, watch_timer;
+
+    struct lifecycle lifecycle;
+    enum lifecycle_event pending[PENDING_EVENTS];
+    unsigned pending_count;
+    bool stepping;
+
+    pid_t app_pid;
+    bool main_ended;
+    int stop_signo;          /* that came first; 0: none */
+    bool interrupted_once;   /* one ^C of the terminal came */
+    struct terminal terminal;
+    struct process_tree tree;
+    struct freeze freeze;
+    struct delivery delivery;
+
+    struct agent_keeper *keeper;
+    struct control_server *control;
+    struct notify *notify;
+
+    bool looking;
+    uint32_t look, look_frozen; /* the last one asked; the first one that counts when frozen */
+    bool look_asked;         /* it is not answered yet */
+    int64_t look_asked_at_us;
+    struct last_look last;
+    struct hold hold;
+    bool hold_on;
+    struct marks marks;
+    struct hold_hint *hints; /* heap */
+    size_t hint_room;
+    struct adopted_table adopted;
+
+    struct record record;
+    struct sweep sweep;
+    int exit_code;
+    int64_t progress_at_us;  /* of the last progress line */
+};
+
+/* loop.c: queues an event; it is stepped when the current step is done. */
+void supervisor_post(struct supervisor *s, enum lifecycle_event event);
+void supervisor_state(const struct supervisor *s, struct control_state *state);
+
+/* actions.c */
+void action_do(struct supervisor *s, enum lifecycle_action action);
+
+/* children.c */
+void children_take_signals(struct supervisor *s);
+/* Who would get the stop signal now, and would it end the app at once? */
+void children_plan(struct supervisor *s, int signo);
+pid_t children_agent(const struct supervisor *s);
+/* Re-reads the tree and posts EVENT_TREE_ENDED or EVENT_APP_ENDED when that is so. */
+void children_check(struct supervisor *s);
+void children_kill(struct supervisor *s);
+
+/* looks.c */
+void looks_begin(struct supervisor *s);
+void looks_stop(struct supervisor *s);
+void looks_next(struct supervisor *s);
+void looks_facts(void *supervisor, const struct facts *facts);
+void looks_agent_lost(void *supervisor, enum agent_loss loss, const char *why);
+void looks_let_go(struct supervisor *s);
+void looks_adopt(struct supervisor *s);
+
+/* sweep.c */
+void sweep_begin(struct supervisor *s);
+void sweep_watch(struct supervisor *s); /* each few milliseconds while duplicates are held */
+void sweep_agent_lost(struct supervisor *s);
+void sweep_ended(void *supervisor, const struct message_ended *ended);
+void sweep_finish(struct supervisor *s); /* whatever is not answered by now is not known */
+
+#endif

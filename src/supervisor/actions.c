@@ -1,0 +1,215 @@
+/* Action → call, a row each. Nothing is decided here. */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/signals.h"
+#include "supervisor/platform/termination_log.h"
+#include "supervisor/report/report.h"
+#include "supervisor/state.h"
+
+static void act_announce(struct supervisor *s)
+{
+    agent_keeper_hurry(s->keeper, true);
+    if (!s->lifecycle.drain_only)
+        notify_stopping(s->notify, "stopping");
+}
+
+static void act_unannounce(struct supervisor *s)
+{
+    agent_keeper_hurry(s->keeper, false);
+    s->stop_signo = 0;
+    notify_status(s->notify, "running");
+}
+
+static void act_freeze(struct supervisor *s)
+{
+    if (freeze_begin(&s->freeze, getpid(), children_agent(s), clock_now_us()) < 0) {
+        log_warning("the app cannot be frozen: %m");
+        supervisor_post(s, EVENT_FREEZE_FAILED);
+        return;
+    }
+    ev_timer_again(s->loop, &s->freeze_timer);
+}
+
+static void act_thaw(struct supervisor *s)
+{
+    ev_timer_stop(s->loop, &s->freeze_timer);
+    freeze_end(&s->freeze);
+}
+
+static void act_adopt(struct supervisor *s)
+{
+    looks_adopt(s);
+    ev_timer_again(s->loop, &s->watch_timer);
+}
+
+static void act_let_go(struct supervisor *s)
+{
+    act_thaw(s);
+    looks_let_go(s);
+    if (s->lifecycle.phase != PHASE_STOPPING)
+        return;
+    s->looking = true; /* new handles of the clean-up are found and adopted */
+    looks_begin(s);
+}
+
+/* Only who gets the signal is woken where it ends the app at once: the others stay at rest until they are killed. */
+static void act_signal(struct supervisor *s)
+{
+    int signo = s->stop_signo ? s->stop_signo : SIGTERM;
+    ev_timer_stop(s->loop, &s->freeze_timer);
+    children_plan(s, signo);
+    unsigned told = delivery_send(&s->delivery, signo);
+    if (s->delivery.handed_on_to)
+        log_info("%s goes to pid %d, too: the main process only waits for it", signal_name(signo),
+                 s->delivery.handed_on_to);
+    log_info("%s sent to %u process%s", signal_name(signo), told, told == 1 ? "" : "es");
+    if (!s->delivery.ends_at_once) {
+        freeze_end(&s->freeze);
+        return;
+    }
+    for (unsigned i = 0; i < s->delivery.count; i++)
+        freeze_release(&s->freeze, s->delivery.pids[i]);
+}
+
+static void act_signal_rest(struct supervisor *s)
+{
+    act_thaw(s);
+    if (process_tree_read(&s->tree, getpid(), children_agent(s)) < 0)
+        return;
+    for (size_t i = 0; i < s->tree.count; i++)
+        kill(s->tree.pids[i], SIGTERM);
+    log_info("SIGTERM sent to %zu processes that are left", s->tree.count);
+}
+
+static void act_kill(struct supervisor *s)
+{
+    ev_timer_stop(s->loop, &s->freeze_timer);
+    children_kill(s);
+    ev_timer_again(s->loop, &s->watch_timer);
+}
+
+static void act_sweep(struct supervisor *s)
+{
+    freeze_end(&s->freeze);
+    marks_finish(&s->marks);
+    sweep_begin(s);
+    ev_timer_again(s->loop, &s->watch_timer);
+}
+
+static void act_give_up(struct supervisor *s)
+{
+    if (s->hold_on)
+        hold_give_up(&s->hold);
+}
+
+static void answer_drain(struct supervisor *s, int code, const char *text)
+{
+    struct control_state state;
+    supervisor_state(s, &state);
+    log_info("drain: %s", text);
+    control_server_done(s->control, code, &state, text);
+}
+
+static void act_drained(struct supervisor *s)
+{
+    answer_drain(s, 0, "still: nothing is in flight");
+}
+
+static void act_drain_failed(struct supervisor *s)
+{
+    answer_drain(s, 1, "not still in time: the app goes on");
+}
+
+static void act_called_off(struct supervisor *s)
+{
+    bool resumed = s->lifecycle.phase == PHASE_RUNNING;
+    answer_drain(s, resumed ? 1 : 0, resumed ? "called off: the app goes on" : "the stop goes on by itself");
+}
+
+static void write_report_file(const struct record *record, const char *path)
+{
+    struct error error;
+    char *json = report_json(record);
+    if (!json)
+        log_error("the report could not be written: no memory");
+    else if (path[0] && report_write_file(path, json, &error) < 0)
+        log_error("%s", error.text);
+    free(json);
+}
+
+static void write_termination_log(const struct record *record)
+{
+    struct error error;
+    char *json = report_json_short(record, TERMINATION_LOG_SIZE);
+    if (json && termination_log_write(TERMINATION_LOG_PATH, json, &error) < 0)
+        log_warning("%s", error.text);
+    free(json);
+}
+
+static void say_report(const struct record *record)
+{
+    enum { ROOM = 32768 };
+    char *room = malloc(ROOM);
+    if (!room)
+        return;
+    struct text text = text_in(room, ROOM);
+    report_human(record, &text);
+    log_raw(text.at, text.length);
+    free(room);
+}
+
+static void act_report(struct supervisor *s)
+{
+    sweep_finish(s);
+    s->record.ended_us = clock_now_us();
+    s->record.lastcall_exit_code = s->exit_code;
+    report_classify(&s->record);
+    if (s->config->target_count == 0 && !s->config->report_file[0])
+        return; /* nothing was watched, and nobody asked */
+    say_report(&s->record);
+    if (s->config->report_file[0])
+        write_report_file(&s->record, s->config->report_file);
+    if (s->config->report_termination_log)
+        write_termination_log(&s->record);
+}
+
+static void act_exit(struct supervisor *s)
+{
+    agent_keeper_stop(s->keeper);
+    ev_break(s->loop, EVBREAK_ALL);
+}
+
+static void (*const table[])(struct supervisor *) = {
+    [ACTION_ANNOUNCE] = act_announce,
+    [ACTION_UNANNOUNCE] = act_unannounce,
+    [ACTION_LOOK] = looks_begin,
+    [ACTION_LOOK_STOP] = looks_stop,
+    [ACTION_GIVE_UP] = act_give_up,
+    [ACTION_FREEZE] = act_freeze,
+    [ACTION_THAW] = act_thaw,
+    [ACTION_ADOPT] = act_adopt,
+    [ACTION_LET_GO] = act_let_go,
+    [ACTION_SIGNAL] = act_signal,
+    [ACTION_SIGNAL_REST] = act_signal_rest,
+    [ACTION_KILL] = act_kill,
+    [ACTION_SWEEP] = act_sweep,
+    [ACTION_DRAINED] = act_drained,
+    [ACTION_DRAIN_FAILED] = act_drain_failed,
+    [ACTION_CALLED_OFF] = act_called_off,
+    [ACTION_REPORT] = act_report,
+    [ACTION_EXIT] = act_exit,
+};
+_Static_assert(sizeof table / sizeof *table == ACTIONS, "an action without a call");
+
+void action_do(struct supervisor *s, enum lifecycle_action action)
+{
+    log_debug("action %s", action_name(action));
+    table[action](s);
+}

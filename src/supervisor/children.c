@@ -1,0 +1,157 @@
+/* Signals and the ends of processes, made into events. The only place that reaps, and that decides which process a
+ * signal is for. It never waits. */
+#include <errno.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/signals.h"
+#include "supervisor/app/reap.h"
+#include "supervisor/app/signals.h"
+#include "supervisor/state.h"
+
+pid_t children_agent(const struct supervisor *s)
+{
+    return s->keeper ? agent_keeper_pid(s->keeper) : 0;
+}
+
+static int read_tree(struct supervisor *s)
+{
+    return process_tree_read(&s->tree, getpid(), children_agent(s));
+}
+
+static enum deliver_to deliver_to_of(enum stop_signal_to to)
+{
+    static const enum deliver_to table[] = {[SIGNAL_TO_AUTO] = DELIVER_AUTO, [SIGNAL_TO_MAIN] = DELIVER_MAIN,
+                                            [SIGNAL_TO_GROUP] = DELIVER_GROUP, [SIGNAL_TO_TREE] = DELIVER_TREE};
+    return table[to];
+}
+
+void children_plan(struct supervisor *s, int signo)
+{
+    delivery_finish(&s->delivery);
+    if (read_tree(s) < 0 || delivery_plan(&s->delivery, deliver_to_of(s->config->stop_signal_to), signo, s->app_pid,
+                                          &s->tree) < 0)
+        log_warning("cannot tell who gets %s: %m; the main process does", signal_name(signo));
+    s->lifecycle.ends_at_once = s->delivery.ends_at_once;
+}
+
+static bool is_in_tree(const struct supervisor *s, pid_t pid)
+{
+    for (size_t i = 0; i < s->tree.count; i++)
+        if (s->tree.pids[i] == pid)
+            return true;
+    return false;
+}
+
+static bool some_signalled_live(const struct supervisor *s)
+{
+    for (unsigned i = 0; s->lifecycle.signalled && i < s->delivery.count; i++)
+        if (is_in_tree(s, s->delivery.pids[i]))
+            return true;
+    return false;
+}
+
+void children_check(struct supervisor *s)
+{
+    if (!s->main_ended || read_tree(s) < 0)
+        return;
+    if (s->tree.count == 0)
+        supervisor_post(s, EVENT_TREE_ENDED);
+    else if (!some_signalled_live(s))
+        supervisor_post(s, EVENT_APP_ENDED);
+}
+
+void children_kill(struct supervisor *s)
+{
+    if (read_tree(s) < 0)
+        return;
+    for (size_t i = 0; i < s->tree.count; i++)
+        kill(s->tree.pids[i], SIGKILL);
+}
+
+static void main_has_ended(struct supervisor *s, const struct reaped *reaped)
+{
+    s->main_ended = true;
+    s->exit_code = reap_exit_code(reaped);
+    s->record.exit_code = s->exit_code;
+    s->record.exit_signal = reaped->how == REAPED_SIGNALED ? reaped->value : 0;
+    terminal_take_back(&s->terminal);
+}
+
+/* The terminal stopped the app (^Z). Our own SIGSTOP, for a freeze, is not that. */
+static void main_has_stopped(struct supervisor *s, const struct reaped *reaped)
+{
+    if (s->freeze.on || s->terminal.fd < 0 || reaped->value == SIGSTOP)
+        return;
+    terminal_app_stopped(&s->terminal);
+}
+
+static void child_changed(struct supervisor *s, const struct reaped *reaped)
+{
+    if (s->keeper && agent_keeper_reaped(s->keeper, reaped))
+        return;
+    if (reaped->pid != s->app_pid)
+        return;
+    if (reaped->how == REAPED_EXITED || reaped->how == REAPED_SIGNALED)
+        main_has_ended(s, reaped);
+    else if (reaped->how == REAPED_STOPPED)
+        main_has_stopped(s, reaped);
+}
+
+static void reap(struct supervisor *s)
+{
+    for (struct reaped reaped; (reaped = reap_next()).how != REAPED_NONE;)
+        child_changed(s, &reaped);
+    children_check(s);
+}
+
+/* The first one begins the stop. The same again comes by itself (a restarted kubelet) and is no escalation, but ^C twice
+ * on a terminal is; so is another stop signal. */
+static void take_stop_signal(struct supervisor *s, const struct taken_signal *taken)
+{
+    bool interrupt = taken->signo == SIGINT && taken->by_kernel;
+    if (!s->stop_signo) {
+        s->stop_signo = taken->signo;
+        s->interrupted_once = interrupt;
+        children_plan(s, taken->signo);
+        supervisor_post(s, EVENT_STOP_SIGNAL);
+    } else if (taken->signo != s->stop_signo || (interrupt && s->interrupted_once)) {
+        log_info("%s after %s: on to the next phase", signal_name(taken->signo), signal_name(s->stop_signo));
+        supervisor_post(s, EVENT_ESCALATE);
+    } else {
+        s->interrupted_once |= interrupt;
+        supervisor_post(s, EVENT_STOP_SIGNAL);
+    }
+}
+
+static void forward(struct supervisor *s, int signo)
+{
+    bool group = s->config->stop_signal_to == SIGNAL_TO_GROUP;
+    if (s->main_ended || (signo == SIGCONT && s->freeze.on))
+        return; /* a SIGCONT would end the freeze; it comes at its end anyway */
+    if (signo == SIGCONT) {
+        terminal_continued(&s->terminal);
+        group = true;
+    }
+    if (kill(group ? -s->app_pid : s->app_pid, signo) < 0 && errno != ESRCH)
+        log_warning("cannot forward %s: %m", signal_name(signo));
+}
+
+static void take_signal(struct supervisor *s, const struct taken_signal *taken)
+{
+    if (taken->signo == SIGCHLD)
+        reap(s);
+    else if (s->config->stop_signals & SIGNAL_BIT(taken->signo))
+        take_stop_signal(s, taken);
+    else
+        forward(s, taken->signo);
+}
+
+void children_take_signals(struct supervisor *s)
+{
+    struct taken_signal taken;
+    while (signals_take(s->start->signal_fd, &taken) == 1)
+        take_signal(s, &taken);
+}

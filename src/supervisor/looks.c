@@ -1,0 +1,272 @@
+/* Looks: when the agent is asked, and what its facts become: the record, the hold's next round, marks, an event.
+ *
+ * Only what the lifecycle waits for is posted; a look that comes late, or was asked before the app was frozen, counts for
+ * the record and for nothing else. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "supervisor/handles/waits.h"
+#include "supervisor/state.h"
+
+#define PROGRESS_US US_PER_SECOND
+
+enum { ANSWER_MS = 250, ANSWER_FROZEN_MS = 40, NEVER = -1 };
+
+/* From one answer to the next question. */
+static const double pause_s[] = {
+    [PHASE_RUNNING] = NEVER, [PHASE_ANNOUNCING] = NEVER, [PHASE_DRAINING] = NEVER, [PHASE_HOLDING] = 0.001,
+    [PHASE_FREEZING] = NEVER, [PHASE_LOOKING] = 0, [PHASE_RESTING] = 0.05, [PHASE_SIGNALLED] = NEVER,
+    [PHASE_STOPPING] = 0.05, [PHASE_KILLING] = NEVER, [PHASE_SWEEPING] = NEVER, [PHASE_DONE] = NEVER};
+_Static_assert(sizeof pause_s / sizeof *pause_s == PHASES, "a phase without a pause");
+
+void looks_next(struct supervisor *s)
+{
+    bool frozen = s->lifecycle.phase == PHASE_LOOKING;
+    if (!s->looking || s->look_asked || !agent_keeper_is_up(s->keeper))
+        return;
+    bool want_text = frozen || s->record.handle_count == 0 || s->lifecycle.phase == PHASE_STOPPING;
+    s->look_asked_at_us = clock_now_us();
+    s->look_asked = agent_keeper_look(s->keeper, ++s->look, frozen ? ANSWER_FROZEN_MS : ANSWER_MS, want_text) == 0;
+}
+
+static void begin_hold(struct supervisor *s)
+{
+    uint8_t kinds[WIRE_TARGETS] = {0};
+    for (size_t i = 0; i < s->config->target_count; i++)
+        kinds[i] = (uint8_t)s->config->targets[i].kind;
+    hold_finish(&s->hold);
+    hold_init(&s->hold, HOLD_WATCH, kinds, s->config->leak_transaction_us, clock_now_us());
+    s->hold_on = true;
+}
+
+void looks_begin(struct supervisor *s)
+{
+    bool frozen = s->lifecycle.phase == PHASE_LOOKING;
+    if (!s->hold_on)
+        begin_hold(s);
+    s->looking = true;
+    if (frozen) {
+        s->look_asked = false; /* whatever was asked before the freeze does not count */
+        s->look_frozen = s->look + 1;
+    }
+    looks_next(s);
+}
+
+void looks_stop(struct supervisor *s)
+{
+    s->looking = s->look_asked = false;
+    ev_timer_stop(s->loop, &s->look_timer);
+}
+
+static void look_later(struct supervisor *s)
+{
+    double pause = pause_s[s->lifecycle.phase];
+    if (!s->looking || pause < 0)
+        return;
+    ev_timer_stop(s->loop, &s->look_timer);
+    ev_timer_set(&s->look_timer, pause, 0);
+    ev_timer_start(s->loop, &s->look_timer);
+}
+
+static void keep_rows(struct supervisor *s, const struct facts *facts)
+{
+    struct last_look *last = &s->last;
+    if (facts->count > last->room) {
+        struct handle_row *rows = realloc(last->rows, facts->count * sizeof *rows);
+        if (!rows)
+            return;
+        last->rows = rows;
+        last->room = facts->count;
+    }
+    if (facts->count)
+        memcpy(last->rows, facts->rows, facts->count * sizeof *facts->rows);
+    last->count = facts->count;
+    last->at_us = facts->received_at_us;
+}
+
+static bool is_busy(const struct handle_row *row)
+{
+    return row->state == SESSION_ACTIVE || row->state == SESSION_IN_TRANSACTION ||
+           row->state == SESSION_IN_FAILED_TRANSACTION || row->state == SESSION_WAITING;
+}
+
+static void record_row(struct supervisor *s, const struct handle_row *row, enum standing standing, int64_t now_us)
+{
+    bool flying = standing == STANDING_IN_FLIGHT || standing == STANDING_GIVEN_UP;
+    bool first_look = s->hold.round == 1;
+    char query[WIRE_QUERY];
+    struct recorded_handle *handle = record_handle(&s->record, row);
+    if (!handle)
+        return;
+    memcpy(query, handle->last.query, sizeof query);
+    handle->last = *row;
+    if (!row->query[0]) /* this look was asked without texts */
+        memcpy(handle->last.query, query, sizeof query);
+    if (first_look && is_busy(row) && !s->lifecycle.signalled)
+        handle->in_flight_at_start = true;
+    if (handle->in_flight_at_start && handle->transaction == TRANSACTION_NONE && !flying)
+        handle->transaction = TRANSACTION_FINISHED;
+    record_timeline(handle, standing_name(standing), now_us);
+}
+
+static bool is_in(const struct facts *facts, const struct recorded_handle *handle)
+{
+    for (size_t i = 0; i < facts->count; i++)
+        if (facts->rows[i].inode == handle->last.inode && endpoint_equal(&facts->rows[i].local, &handle->last.local))
+            return true;
+    return false;
+}
+
+/* A handle that went away while the app lives, without a duplicate of ours that would tell how. */
+static void record_vanished(struct supervisor *s, const struct facts *facts, int64_t now_us)
+{
+    for (unsigned i = 0; i < s->record.handle_count; i++) {
+        struct recorded_handle *handle = &s->record.handles[i];
+        if (handle->outcome != OUTCOME_OPEN || s->main_ended || is_in(facts, handle) ||
+            adopted_find(&s->adopted, handle->last.inode, &handle->last.local))
+            continue;
+        record_outcome(handle, OUTCOME_CLOSED_UNSEEN, now_us);
+        if (handle->in_flight_at_start && handle->transaction == TRANSACTION_NONE)
+            handle->transaction = TRANSACTION_UNKNOWN;
+    }
+}
+
+static void record_facts(struct supervisor *s, const struct facts *facts, int64_t now_us)
+{
+    for (size_t i = 0; i < facts->count; i++)
+        record_row(s, &facts->rows[i], (enum standing)s->hold.standings[i], now_us);
+    if (facts->sockets_seen && facts->owners_seen)
+        record_vanished(s, facts, now_us);
+}
+
+static void give_marks(struct supervisor *s, const struct facts *facts)
+{
+    marks_forget_others(&s->marks, facts->rows, facts->count);
+    for (size_t i = 0; i < s->hold.order_count; i++) {
+        const struct hold_order *order = &s->hold.orders[i];
+        const struct handle_row *row = &facts->rows[order->row];
+        struct hold_base base;
+        bool noted;
+        if (marks_apply(&s->marks, row, order, &base, &noted) < 0 && errno != ESTALE && errno != ESRCH)
+            record_unknown(&s->record, "a handle could not be marked", "%s", strerror(errno));
+        if (noted)
+            hold_note_base(&s->hold, row, &base, order->step);
+    }
+}
+
+static const struct hold_hint *read_hints(struct supervisor *s, const struct facts *facts)
+{
+    if (!hold_wants_hints(&s->hold) || facts->count == 0)
+        return NULL;
+    if (facts->count > s->hint_room) {
+        struct hold_hint *hints = realloc(s->hints, facts->count * sizeof *hints);
+        if (!hints)
+            return NULL;
+        s->hints = hints;
+        s->hint_room = facts->count;
+    }
+    waits_read(facts->rows, facts->count, s->hints);
+    return s->hints;
+}
+
+static void say_progress(struct supervisor *s, int64_t now_us)
+{
+    struct control_state state;
+    char text[192];
+    if (now_us - s->progress_at_us < PROGRESS_US)
+        return;
+    s->progress_at_us = now_us;
+    supervisor_state(s, &state);
+    snprintf(text, sizeof text, "%u of %u connections in flight%s%s", s->hold.counted.by_standing[STANDING_IN_FLIGHT],
+             s->hold.counted.handles, s->hold.why[0] ? "; " : "", s->hold.why);
+    log_info("%s: %s", phase_public_name(s->lifecycle.phase), text);
+    control_server_progress(s->control, &state, text);
+    notify_status(s->notify, text);
+}
+
+static bool is_awaited(const struct supervisor *s, const struct facts *facts)
+{
+    return s->looking && facts->look == s->look && (s->lifecycle.phase != PHASE_LOOKING || facts->look >= s->look_frozen);
+}
+
+static void note_targets(struct supervisor *s, const struct facts *facts)
+{
+    for (size_t i = 0; i < facts->target_count; i++) {
+        const struct message_target_state *target = &facts->targets[i];
+        if (!target->answered && s->lifecycle.phase == PHASE_LOOKING)
+            record_unknown(&s->record, s->config->targets[target->target].name, "did not answer: %s", target->why);
+    }
+}
+
+static void round_of(struct supervisor *s, const struct facts *facts)
+{
+    int64_t now_us = clock_now_us();
+    bool frozen = s->lifecycle.phase == PHASE_LOOKING;
+    bool still = hold_round(&s->hold, facts, read_hints(s, facts), frozen, now_us);
+    if (s->hold.standing_room < facts->count)
+        return;
+    record_facts(s, facts, now_us);
+    note_targets(s, facts);
+    give_marks(s, facts);
+    if (s->lifecycle.phase == PHASE_STOPPING)
+        adopted_take(&s->adopted, facts->rows, facts->count);
+    if (s->lifecycle.phase == PHASE_HOLDING)
+        say_progress(s, now_us);
+    if (s->lifecycle.phase == PHASE_HOLDING || frozen)
+        supervisor_post(s, still ? EVENT_STILL : EVENT_MOVING);
+}
+
+void looks_facts(void *supervisor, const struct facts *facts)
+{
+    struct supervisor *s = supervisor;
+    keep_rows(s, facts);
+    if (facts->look == s->look)
+        s->look_asked = false;
+    if (!is_awaited(s, facts))
+        return;
+    round_of(s, facts);
+    look_later(s);
+}
+
+static void unmark(struct supervisor *s)
+{
+    size_t failed = marks_let_go(&s->marks);
+    if (failed)
+        log_error("%zu sockets of the app could not be let go", failed);
+}
+
+void looks_agent_lost(void *supervisor, enum agent_loss loss, const char *why)
+{
+    struct supervisor *s = supervisor;
+    s->look_asked = false;
+    if (s->lifecycle.phase != PHASE_RUNNING && s->lifecycle.phase != PHASE_DONE)
+        record_unknown(&s->record, "what happened while there was no agent", "%s", why);
+    if (loss == AGENT_NOT_THERE)
+        record_unknown(&s->record, "the connections of the app", "lastcall-agent could not be started");
+    unmark(s);
+    hold_restart(&s->hold);
+    sweep_agent_lost(s);
+    supervisor_post(s, EVENT_AGENT_LOST);
+}
+
+void looks_let_go(struct supervisor *s)
+{
+    unmark(s);
+    hold_finish(&s->hold);
+    s->hold_on = false;
+    if (s->looking)
+        looks_begin(s);
+}
+
+void looks_adopt(struct supervisor *s)
+{
+    adopted_take(&s->adopted, s->last.rows, s->last.count);
+    s->record.hands = s->adopted.count ? "pidfd_getfd" : "none";
+    if (s->adopted.error)
+        record_unknown(&s->record, "how some connections ended", "their sockets could not be duplicated: %s",
+                       strerror(s->adopted.error));
+}

@@ -1,0 +1,352 @@
+/* The loop: signals, the agent's facts, timers and requests become events; events step the lifecycle; its actions are
+ * done. The one file that knows libev and the phases. Nothing in it waits but ev_run().
+ *
+ *   signal, timer, facts, request ─▶ supervisor_post() ─▶ lifecycle_step() ─▶ action_do() */
+#include <errno.h>
+#include <math.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/signals.h"
+#include "supervisor/app/reap.h"
+#include "supervisor/app/spawn.h"
+#include "supervisor/state.h"
+
+extern char **environ;
+
+static void set_deadline(struct supervisor *s)
+{
+    ev_timer_stop(s->loop, &s->deadline_timer);
+    if (s->lifecycle.deadline_us == INT64_MAX)
+        return;
+    int64_t left = s->lifecycle.deadline_us - clock_now_us();
+    ev_now_update(s->loop);
+    ev_timer_set(&s->deadline_timer, left > 0 ? (double)left / US_PER_SECOND : 0, 0);
+    ev_timer_start(s->loop, &s->deadline_timer);
+}
+
+static void init_record(struct supervisor *s)
+{
+    struct record *record = &s->record;
+    record->app_pid = s->app_pid;
+    record->command = s->config->command;
+    record->exit_code = -1;
+    record->sample_age_us = -1;
+    record->grace_us = s->config->grace_period_us;
+    record->hands = "none";
+    record->query_text = s->config->report_query_text;
+    record->leak_stale_us = s->config->leak_stale_us;
+    record->target_count = (unsigned)s->config->target_count;
+    for (size_t i = 0; i < s->config->target_count; i++) {
+        const struct config_target *target = &s->config->targets[i];
+        record->targets[i] = (struct record_target){.kind = target->kind, .look_only = target->look_only,
+                                                    .limit = target->limit};
+        memcpy(record->targets[i].name, target->name, sizeof record->targets[i].name);
+    }
+}
+
+static void begin_record_of_stop(struct supervisor *s)
+{
+    struct record *record = &s->record;
+    record->stop_began_us = s->lifecycle.began_us;
+    record->stop_began_wall_us = clock_wall_us() - (clock_now_us() - s->lifecycle.began_us);
+    record->is_stop = s->stop_signo != 0 || s->lifecycle.drain_only;
+    if (s->stop_signo)
+        snprintf(record->reason, sizeof record->reason, "%s", signal_name(s->stop_signo));
+    else
+        snprintf(record->reason, sizeof record->reason, "%s",
+                 s->lifecycle.drain_only ? "lastcall drain" : "the app ended by itself");
+}
+
+/* An app that ended without a stop: what was open is known from the last sample only. */
+static void record_from_sample(struct supervisor *s)
+{
+    int64_t now_us = clock_now_us();
+    s->record.sample_age_us = s->last.at_us ? now_us - s->last.at_us : -1;
+    for (size_t i = 0; i < s->last.count; i++) {
+        struct recorded_handle *handle = record_handle(&s->record, &s->last.rows[i]);
+        if (handle)
+            record_timeline(handle, "sampled", s->last.at_us);
+    }
+}
+
+/* The one place that sees every change of phase. */
+static void phase_changed(struct supervisor *s, enum phase from)
+{
+    enum phase to = s->lifecycle.phase;
+    log_debug("phase %s → %s: %s", phase_name(from), phase_name(to), s->lifecycle.why);
+    if (from == PHASE_RUNNING)
+        begin_record_of_stop(s);
+    if (from == PHASE_RUNNING && !s->record.is_stop)
+        record_from_sample(s);
+    if (to == PHASE_RUNNING) { /* a drain that no signal followed: the next stop has a record of its own */
+        record_finish(&s->record);
+        init_record(s);
+    }
+    if (strcmp(phase_public_name(from), phase_public_name(to)) == 0)
+        return;
+    log_info("%s: %s", phase_public_name(to), s->lifecycle.why);
+    notify_status(s->notify, phase_public_name(to));
+    record_phase(&s->record, phase_public_name(to), clock_now_us());
+}
+
+static void step(struct supervisor *s, enum lifecycle_event event)
+{
+    struct lifecycle_actions actions;
+    enum phase from = s->lifecycle.phase;
+    lifecycle_step(&s->lifecycle, event, clock_now_us(), &actions);
+    if (s->lifecycle.phase != from)
+        phase_changed(s, from);
+    for (unsigned i = 0; i < actions.count; i++)
+        action_do(s, actions.list[i]);
+    set_deadline(s);
+}
+
+/* An action may post: its event is stepped when the actions of this one are done. */
+void supervisor_post(struct supervisor *s, enum lifecycle_event event)
+{
+    if (s->pending_count == PENDING_EVENTS)
+        return; /* more at once than there are kinds of events: the rest repeats itself */
+    s->pending[s->pending_count++] = event;
+    if (s->stepping)
+        return;
+    s->stepping = true;
+    for (unsigned i = 0; i < s->pending_count; i++)
+        step(s, s->pending[i]);
+    s->pending_count = 0;
+    s->stepping = false;
+}
+
+void supervisor_state(const struct supervisor *s, struct control_state *state)
+{
+    bool stopping = s->lifecycle.began_us && s->lifecycle.phase != PHASE_RUNNING;
+    int64_t since = clock_now_us() - s->lifecycle.began_us;
+    *state = (struct control_state){.app_pid = s->main_ended ? -1 : s->app_pid, .handles = -1, .in_flight = -1,
+                                    .since_stop_us = stopping ? since : -1,
+                                    .left_us = stopping ? s->lifecycle.settings.grace_us - since : -1};
+    snprintf(state->phase, sizeof state->phase, "%s", phase_public_name(s->lifecycle.phase));
+    snprintf(state->instance, sizeof state->instance, "%s", s->config->instance);
+    if (s->last.at_us)
+        state->handles = (int32_t)s->last.count;
+    if (s->hold_on && s->hold.round)
+        state->in_flight = (int32_t)s->hold.counted.by_standing[STANDING_IN_FLIGHT];
+}
+
+static void on_signal(struct ev_loop *loop, ev_io *io, int events)
+{
+    (void)loop, (void)events;
+    children_take_signals(io->data);
+}
+
+static void on_deadline(struct ev_loop *loop, ev_timer *timer, int events)
+{
+    struct supervisor *s = timer->data;
+    (void)loop, (void)events;
+    if (clock_now_us() >= s->lifecycle.deadline_us)
+        supervisor_post(s, EVENT_DEADLINE);
+    else
+        set_deadline(s); /* the loop's clock is a little ahead of ours */
+}
+
+static void on_look(struct ev_loop *loop, ev_timer *timer, int events)
+{
+    (void)loop, (void)events;
+    looks_next(timer->data);
+}
+
+static void on_freeze(struct ev_loop *loop, ev_timer *timer, int events)
+{
+    struct supervisor *s = timer->data;
+    (void)events;
+    int complete = freeze_is_complete(&s->freeze, getpid(), children_agent(s), clock_now_us());
+    if (complete == 0)
+        return;
+    ev_timer_stop(loop, timer);
+    supervisor_post(s, complete > 0 ? EVENT_FROZEN : EVENT_FREEZE_FAILED);
+}
+
+static void on_watch(struct ev_loop *loop, ev_timer *timer, int events)
+{
+    struct supervisor *s = timer->data;
+    (void)loop, (void)events;
+    if (s->lifecycle.phase == PHASE_KILLING)
+        children_kill(s);
+    sweep_watch(s);
+    children_check(s);
+}
+
+static void on_agent_started(void *supervisor, pid_t pid)
+{
+    struct supervisor *s = supervisor;
+    log_debug("lastcall-agent runs as pid %d", pid);
+    s->look_asked = false;
+    supervisor_post(s, EVENT_AGENT_BACK);
+    looks_next(s);
+}
+
+static void request_drain(struct supervisor *s, bool now, struct control_answer *answer)
+{
+    bool ending = s->lifecycle.phase >= PHASE_SIGNALLED;
+    answer->waits = !ending;
+    snprintf(answer->text, sizeof answer->text, ending ? "the stop is under way" : "draining");
+    if (ending)
+        return;
+    if (s->lifecycle.phase == PHASE_RUNNING)
+        children_plan(s, SIGTERM);
+    supervisor_post(s, EVENT_DRAIN);
+    if (now)
+        supervisor_post(s, EVENT_ESCALATE);
+}
+
+static void request_resume(struct supervisor *s, bool now, struct control_answer *answer)
+{
+    (void)now;
+    bool running = s->lifecycle.phase == PHASE_RUNNING;
+    if (!running)
+        supervisor_post(s, EVENT_RESUME);
+    answer->refused = s->lifecycle.phase != PHASE_RUNNING;
+    answer->exit_code = answer->refused ? 1 : 0;
+    snprintf(answer->text, sizeof answer->text, "%s",
+             running ? "running: there was nothing to call off"
+                     : answer->refused ? "a stop signal has come: the stop cannot be called off" : "running again");
+}
+
+static void request_status(struct supervisor *s, bool now, struct control_answer *answer)
+{
+    (void)now;
+    snprintf(answer->text, sizeof answer->text, "%s", s->lifecycle.why);
+}
+
+static void (*const requests[])(struct supervisor *, bool, struct control_answer *) = {
+    [CONTROL_DRAIN] = request_drain, [CONTROL_RESUME] = request_resume, [CONTROL_STATUS] = request_status};
+
+static void on_request(void *supervisor, enum control_verb verb, bool now, struct control_answer *answer)
+{
+    struct supervisor *s = supervisor;
+    requests[verb](s, now, answer);
+    supervisor_state(s, &answer->state);
+}
+
+static void start_watchers(struct supervisor *s)
+{
+    ev_io_init(&s->signal_io, on_signal, s->start->signal_fd, EV_READ);
+    ev_timer_init(&s->deadline_timer, on_deadline, 0, 0);
+    ev_timer_init(&s->look_timer, on_look, 0, 0);
+    ev_timer_init(&s->freeze_timer, on_freeze, 0.001, 0.001);
+    ev_timer_init(&s->watch_timer, on_watch, 0.002, 0.002);
+    s->signal_io.data = s->deadline_timer.data = s->look_timer.data = s->freeze_timer.data = s->watch_timer.data = s;
+    ev_set_priority(&s->signal_io, EV_MAXPRI);
+    ev_io_start(s->loop, &s->signal_io);
+}
+
+/* The app's environment is ours, with a name for its sessions unless it has one (DESIGN "Seeing", 3). */
+static void name_sessions(const struct supervisor *s)
+{
+    char name[64];
+    if (s->config->target_count == 0 || getenv("PGAPPNAME"))
+        return;
+    snprintf(name, sizeof name, "lastcall/%s", s->config->instance);
+    setenv("PGAPPNAME", name, 0);
+}
+
+static int start_app(struct supervisor *s)
+{
+    struct spawn_failure failure;
+    struct spawn_request request = {.argv = s->config->command, .envp = environ, .own_group = true, .keep_fd = -1,
+                                    .keep_as = -1, .still_ignored = s->start->ignored & SIGNAL_BIT(SIGHUP)};
+    terminal_open(&s->terminal);
+    request.terminal = s->terminal.fd;
+    s->app_pid = spawn_process(&request, &failure);
+    if (s->app_pid > 0) {
+        s->terminal.app_group = s->app_pid;
+        return 0;
+    }
+    s->exit_code = spawn_exit_code(&failure);
+    log_error("cannot start %s: %s: %s", s->config->command[0], spawn_step_name(failure.step), strerror(failure.error));
+    terminal_take_back(&s->terminal);
+    return -1;
+}
+
+/* Only when there is something to look at. The app runs already: it does not wait for any of this. */
+static void start_agent(struct supervisor *s)
+{
+    struct agent_keeper_user user = {.context = s, .started = on_agent_started, .facts = looks_facts,
+                                     .ended = sweep_ended, .lost = looks_agent_lost};
+    if (s->config->target_count == 0 && !s->config->http_listen[0])
+        return;
+    s->keeper = agent_keeper_create(s->loop, s->config, s->start->agent_path, environ, &user);
+    if (s->keeper)
+        agent_keeper_start(s->keeper);
+    else
+        log_error("no agent: %m");
+}
+
+static void start_platform(struct supervisor *s)
+{
+    struct control_server_user user = {.context = s, .request = on_request};
+    s->control = control_server_create(s->loop, s->config, &user);
+    notify_ready(s->notify, "running");
+}
+
+static void finish(struct supervisor *s)
+{
+    control_server_destroy(s->control);
+    agent_keeper_destroy(s->keeper);
+    notify_destroy(s->notify);
+    terminal_close(&s->terminal);
+    freeze_finish(&s->freeze);
+    delivery_finish(&s->delivery);
+    process_tree_finish(&s->tree);
+    hold_finish(&s->hold);
+    marks_finish(&s->marks);
+    record_finish(&s->record);
+    free(s->last.rows);
+    free(s->hints);
+    ev_loop_destroy(s->loop);
+}
+
+/* libev would abort the program on a failed system call or allocation; PID 1 must not. */
+static void on_system_error(const char *what)
+{
+    log_error("%s: %m", what);
+}
+
+static struct lifecycle_settings settings_of(const struct config *config)
+{
+    return (struct lifecycle_settings){.grace_us = config->grace_period_us, .settle_us = config->stop_settle_us,
+                                       .drain_hold_us = config->drain_hold_us,
+                                       .has_targets = config->target_count > 0,
+                                       .signal_first = config->stop_order == ORDER_SIGNAL_FIRST,
+                                       .end_by_kill = config->stop_end == END_KILL};
+}
+
+int supervisor_run(const struct supervisor_start *start)
+{
+    static struct supervisor state; /* large, and there is one */
+    struct supervisor *s = &state;
+    struct lifecycle_settings settings = settings_of(start->config);
+    *s = (struct supervisor){.config = start->config, .start = start, .exit_code = 125};
+    lifecycle_init(&s->lifecycle, &settings);
+    ev_set_syserr_cb(on_system_error);
+    s->loop = ev_loop_new(EVFLAG_NOENV); /* never the default loop: it reaps by itself */
+    if (!s->loop || reap_become_subreaper() < 0) {
+        log_error("cannot start: %s: %m", s->loop ? "child subreaper" : "event loop");
+        return s->exit_code;
+    }
+    s->notify = notify_create(s->loop);
+    name_sessions(s);
+    if (start_app(s) == 0) {
+        init_record(s);
+        start_watchers(s);
+        start_agent(s);
+        start_platform(s);
+        ev_run(s->loop, 0);
+    }
+    finish(s);
+    return s->exit_code;
+}
