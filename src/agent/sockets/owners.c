@@ -1,0 +1,281 @@
+/* Owners of sockets in the app tree: see agent/sockets/owners.h. Reads procfs only; never touches a process. */
+#include "agent/sockets/owners.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "agent/sockets/epoll.h"
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/process.h"
+
+enum {
+    MISSES_OF_FOREIGN = 2,          /* readings without an owner: then it is not the app's */
+    REREAD_US = 1000000,            /* an owner's `holders` may be as old as this */
+    REREAD_SHARE = 50               /* and reading must not take more than a 50th of the time */
+};
+
+struct owner {
+    uint64_t inode;
+    int32_t pid, fd, counted; /* counted: the process that `holders` counted last */
+    uint8_t holders, epoll, misses;
+};
+
+struct owners {
+    struct owner *at; /* heap; by inode: the sockets of the last table */
+    size_t count;
+    struct process_tree tree;
+    int64_t read_at_us, read_took_us; /* the last reading; 0: none yet */
+    bool unreadable, said;
+    unsigned scans;
+};
+
+struct owners *owners_create(void)
+{
+    return calloc(1, sizeof(struct owners));
+}
+
+void owners_destroy(struct owners *owners)
+{
+    if (!owners)
+        return;
+    process_tree_finish(&owners->tree);
+    free(owners->at);
+    free(owners);
+}
+
+unsigned owners_scans(const struct owners *owners)
+{
+    return owners->scans;
+}
+
+static int compare_inodes(const void *a, const void *b)
+{
+    uint64_t x = ((const struct owner *)a)->inode, y = ((const struct owner *)b)->inode;
+    return x < y ? -1 : x > y;
+}
+
+static struct owner *find(const struct owners *owners, uint64_t inode)
+{
+    struct owner key = {.inode = inode};
+    return owners->count ? bsearch(&key, owners->at, owners->count, sizeof key, compare_inodes) : NULL;
+}
+
+static bool is_foreign(const struct owner *owner)
+{
+    return owner->pid < 0 && owner->misses >= MISSES_OF_FOREIGN;
+}
+
+static struct owner owner_of(const struct owners *owners, uint64_t inode)
+{
+    const struct owner *before = find(owners, inode);
+    return before ? *before : (struct owner){inode, -1, -1, -1, 0, EPOLL_UNKNOWN, 0};
+}
+
+/* The foreign ones that a partial table does not show still live, as far as anybody knows. */
+static size_t keep_foreign(const struct owners *owners, const struct socket_table *table, struct owner *at)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < owners->count; i++)
+        if (is_foreign(&owners->at[i]) && !socket_table_find(table, owners->at[i].inode))
+            at[kept++] = owners->at[i];
+    return kept;
+}
+
+/* One owner a socket of the table, with what was known of it before; who is not in a whole table is forgotten. */
+static int carry_over(struct owners *owners, const struct socket_table *table, bool whole)
+{
+    size_t count = table->count;
+    struct owner *at = calloc(count + owners->count + 1, sizeof *at);
+    if (!at)
+        return -1;
+    for (size_t i = 0; i < table->count; i++)
+        at[i] = owner_of(owners, table->at[i].inode);
+    if (!whole)
+        count += keep_foreign(owners, table, at + count);
+    if (count > table->count)
+        qsort(at, count, sizeof *at, compare_inodes);
+    free(owners->at);
+    owners->at = at;
+    owners->count = count;
+    return 0;
+}
+
+static void disown(struct owner *owner)
+{
+    *owner = (struct owner){owner->inode, -1, -1, -1, 0, EPOLL_UNKNOWN, owner->misses};
+}
+
+/* Checks each known owner by one readlink(2). True when the tables must be read: some socket has no owner. */
+static bool check_known(struct owners *owners)
+{
+    bool missing = false;
+    for (size_t i = 0; i < owners->count; i++) {
+        struct owner *owner = &owners->at[i];
+        if (owner->pid >= 0 && process_socket_inode(owner->pid, owner->fd) != owner->inode) {
+            owner->misses = 0;
+            disown(owner);
+        }
+        missing |= owner->pid < 0 && !is_foreign(owner);
+    }
+    return missing;
+}
+
+/* True when some socket has an owner and the last reading is so old that others may have come or gone. */
+static bool reading_is_old(const struct owners *owners)
+{
+    int64_t least = owners->read_took_us * REREAD_SHARE;
+    if (clock_now_us() - owners->read_at_us < (least > REREAD_US ? least : REREAD_US))
+        return false;
+    for (size_t i = 0; i < owners->count; i++)
+        if (owners->at[i].pid >= 0)
+            return true;
+    return false;
+}
+
+static void take_socket(void *context, pid_t pid, int fd, uint64_t inode)
+{
+    struct owner *owner = find(context, inode);
+    if (!owner)
+        return;
+    if (owner->pid < 0) {
+        owner->pid = pid;
+        owner->fd = fd;
+    }
+    if (owner->counted == pid)
+        return;
+    owner->counted = pid;
+    owner->holders += owner->holders < UINT8_MAX;
+}
+
+/* The links of /proc/PID need the same right as those of /proc/PID/fd (PTRACE_MODE_READ), whose directory alone root
+ * may list without it. A zombie has no descriptors, and nobody may look at those it has not. */
+static bool has_unreadable_descriptors(pid_t pid, int *error)
+{
+    char path[64], link[8];
+    struct process_stat stat;
+    snprintf(path, sizeof path, "/proc/%d/cwd", pid);
+    if (readlink(path, link, sizeof link) >= 0 || (errno != EACCES && errno != EPERM))
+        return false;
+    *error = errno;
+    return process_read_stat(pid, &stat) == 0 && stat.state != 'Z' && stat.state != 'X';
+}
+
+static void say_unreadable(struct owners *owners, pid_t pid, int error)
+{
+    uid_t uid = (uid_t)-1;
+    if (owners->said)
+        return;
+    owners->said = true;
+    process_read_uid(pid, &uid);
+    log_warning("process %d of the app (uid %d) lets uid %d see none of its sockets: %s; its connections are unknown. "
+                "Let lastcall drop to the app's user by itself: user: NAME",
+                pid, (int)uid, (int)geteuid(), strerror(error));
+}
+
+static void read_process(struct owners *owners, pid_t pid)
+{
+    int error = 0;
+    if (!has_unreadable_descriptors(pid, &error)) {
+        if (process_each_socket(pid, take_socket, owners) == 0 || errno == ENOENT || errno == ESRCH)
+            return;
+        struct process_stat stat;
+        error = errno;
+        if (process_read_stat(pid, &stat) < 0 || stat.state == 'Z' || stat.state == 'X')
+            return;
+    }
+    owners->unreadable = true;
+    say_unreadable(owners, pid, error);
+}
+
+static int read_tables(struct owners *owners, pid_t root, pid_t except)
+{
+    int64_t start = clock_now_us();
+    if (process_tree_read(&owners->tree, root, except) < 0)
+        return -1;
+    owners->unreadable = false;
+    for (size_t i = 0; i < owners->count; i++) {
+        owners->at[i].holders = 0;
+        owners->at[i].counted = -1;
+    }
+    for (size_t i = 0; i < owners->tree.count; i++)
+        read_process(owners, owners->tree.pids[i]);
+    for (size_t i = 0; i < owners->count; i++)
+        if (owners->at[i].holders == 0) {
+            owners->at[i].misses += owners->at[i].misses < MISSES_OF_FOREIGN;
+            disown(&owners->at[i]);
+        }
+    owners->said &= owners->unreadable;
+    owners->scans++;
+    owners->read_at_us = clock_now_us();
+    owners->read_took_us = owners->read_at_us - start;
+    return 0;
+}
+
+static void fill_facts(const struct owners *owners, struct socket_table *table)
+{
+    for (size_t i = 0; i < table->count; i++) {
+        const struct owner *owner = find(owners, table->at[i].inode);
+        table->at[i].pid = owner->pid;
+        table->at[i].fd = owner->fd;
+        table->at[i].holders = owner->holders;
+        table->at[i].epoll = owner->epoll;
+    }
+}
+
+int owners_fill(struct owners *owners, struct socket_table *table, bool whole, pid_t root, pid_t except)
+{
+    if (carry_over(owners, table, whole) < 0)
+        return -1;
+    bool missing = check_known(owners);
+    if ((missing || reading_is_old(owners)) && read_tables(owners, root, except) < 0)
+        return -1;
+    fill_facts(owners, table);
+    return !owners->unreadable;
+}
+
+struct epoll_reading {
+    struct owners *owners;
+    int32_t pid;
+};
+
+static void mark_process(struct owners *owners, int32_t pid, int from, int to)
+{
+    for (size_t i = 0; i < owners->count; i++)
+        if (owners->at[i].pid == pid && (from < 0 || owners->at[i].epoll == from))
+            owners->at[i].epoll = (uint8_t)to;
+}
+
+static void take_member(void *context, int fd, uint64_t inode)
+{
+    struct epoll_reading *reading = context;
+    struct owner *owner = inode ? find(reading->owners, inode) : NULL;
+    if (owner && owner->pid == reading->pid)
+        owner->epoll = 1;
+    for (size_t i = 0; !inode && i < reading->owners->count; i++)
+        if (reading->owners->at[i].pid == reading->pid && reading->owners->at[i].fd == fd)
+            reading->owners->at[i].epoll = 1;
+}
+
+static void read_epoll_of(struct owners *owners, int32_t pid)
+{
+    struct epoll_reading reading = {owners, pid};
+    mark_process(owners, pid, -1, 0);
+    if (epoll_each_member(pid, take_member, &reading) < 0)
+        mark_process(owners, pid, 0, EPOLL_UNKNOWN); /* not found where not all was read: not known */
+}
+
+void owners_look_at_epoll(struct owners *owners, struct socket_table *table)
+{
+    for (size_t i = 0; i < owners->count; i++) {
+        bool first = owners->at[i].pid >= 0;
+        for (size_t before = 0; first && before < i; before++)
+            first = owners->at[before].pid != owners->at[i].pid;
+        if (first)
+            read_epoll_of(owners, owners->at[i].pid);
+    }
+    fill_facts(owners, table);
+}
