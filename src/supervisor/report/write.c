@@ -65,6 +65,7 @@ static int write_line(int fd, const char *json, bool socket)
 static int story(struct error *error, const char *path, int number)
 {
     static const struct { int number; const char *advice; } table[] = {
+        { EINVAL, "name a file" },
         { ENOENT, "its directory does not exist: create it, or name another file" },
         { ENOTDIR, "a part of the path is no directory: name another file" },
         { EISDIR, "this is a directory: name a file in it" },
@@ -181,6 +182,10 @@ static int write_new(const char *path, const char *json)
 static int write_path(const char *path, const char *json)
 {
     struct stat status;
+    if (path[0] == '\0') {
+        errno = EINVAL;
+        return -1;
+    }
     if (stat(path, &status) != 0)
         return errno == ENOENT ? write_new(path, json) : -1;
     int stream = own_stream(&status);
