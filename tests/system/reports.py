@@ -6,13 +6,14 @@ import jsonschema
 
 with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "report.schema.json"), encoding="utf-8") as schema_file:
     SCHEMA = json.load(schema_file)
-jsonschema.Draft7Validator.check_schema(SCHEMA)
+VALIDATOR = jsonschema.validators.validator_for(SCHEMA)
+VALIDATOR.check_schema(SCHEMA)
 
 
 def valid(report):
     """The report itself, when the schema holds and what must agree inside it agrees."""
     assert report is not None, "there is no report file"
-    jsonschema.validate(report, SCHEMA)
+    VALIDATOR(SCHEMA).validate(report)
     for target in report["targets"]:
         if None not in (target["handles"], target["closed_by_app"], target["leaked"]):
             assert target["closed_by_app"] + target["leaked"] <= target["handles"], target

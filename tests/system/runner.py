@@ -147,7 +147,7 @@ class Run:
         with open(self.out_path, "wb") as out, open(self.err_path, "wb") as err:
             self.process = subprocess.Popen(
                 argv, **{"stdin": subprocess.DEVNULL, "stdout": out, "stderr": err, "cwd": directory,
-                         "env": clean_environment(env), "start_new_session": True, **popen})
+                         "env": clean_environment({"HOME": directory, **(env or {})}), "start_new_session": True, **popen})
         self.pidfd = os.pidfd_open(self.process.pid)
         self.seen = set()
         self._main = None
@@ -169,7 +169,10 @@ class Run:
         return self._main
 
     def send(self, signo=signal.SIGTERM):
-        os.kill(self.pid, signo)
+        try:
+            os.kill(self.pid, signo)
+        except ProcessLookupError:
+            raise AssertionError(f"ended with {self.process.wait(5)} before {signo!r} was sent:\n{self.err()}") from None
 
     def wait_softly(self, limit):
         """True when it has ended within the limit. By pidfd: Popen.wait() looks only every 50 ms."""

@@ -63,7 +63,7 @@ def test_file_that_is_a_directory(directory):
 
 
 def test_file_that_is_no_yaml(directory):
-    from_file(directory, "grace_period: [5s\n", says=["lastcall.yaml:"])
+    from_file(directory, "stop:\n  order: 'drain-first\n", says=["lastcall.yaml:", "YAML"])
 
 
 def test_unknown_key_names_the_nearest(directory):
@@ -88,8 +88,8 @@ def test_every_error_at_once(directory):
               says=["lastcall.yaml:1:15", "lastcall.yaml:2:1", "lastcall.yaml:4:10"], lines=3)
 
 
-def test_alias_is_refused(directory):
-    from_file(directory, "a: &x 1\n", says=["lastcall.yaml:1:"])
+def test_anchor_and_alias_are_refused(directory):
+    from_file(directory, "grace_period: &time 5s\ndrain:\n  hold: *time\n", says=["lastcall.yaml:1:15", "lastcall.yaml:3:9"], lines=2)
 
 
 def test_duplicate_key_is_refused(directory):
@@ -106,10 +106,6 @@ def test_bad_environment_value(directory):
 
 LOGIN = f"app:{SECRET}@"
 BAD_URLS = {
-    "jdbc": (f"jdbc:postgresql://127.0.0.1/db?user=app&password={SECRET}", ["DATABASE_URL", "column 1"]),
-    "mysql": (f"mysql://{LOGIN}127.0.0.1/db", ["DATABASE_URL", "column 1"]),
-    "sqlite": ("sqlite:///tmp/x.db", ["DATABASE_URL", "column 1"]),
-    "r2dbc": (f"r2dbc:postgresql://{LOGIN}127.0.0.1/db", ["DATABASE_URL", "column 1"]),
     "no scheme": (f"{LOGIN}127.0.0.1/db", ["DATABASE_URL", "column 1"]),
     "empty host and path": ("postgresql:/db", ["DATABASE_URL"]),
     "bad port": (f"postgresql://{LOGIN}127.0.0.1:port/db", ["DATABASE_URL", "column"]),
@@ -128,13 +124,36 @@ def test_bad_database_url(directory, name):
 
 
 @pytest.mark.parametrize("url, says", [
-    (f"http://:{SECRET}@127.0.0.1/0", ["REDIS_URL", "column 1"]),
     (f"redis://:{SECRET}@127.0.0.1:0x7/0", ["REDIS_URL", "column"]),
     (f"redis://:{SECRET}@127.0.0.1/first", ["REDIS_URL", "column"]),
     (f"redis+sentinel://:{SECRET}@127.0.0.1/0", ["REDIS_URL", "column 1"]),
 ])
 def test_bad_redis_url(directory, url, says):
     refused(directory, env={"REDIS_URL": url}, says=says)
+
+
+FOREIGN = [f"mysql://{LOGIN}127.0.0.1/db", "sqlite:///tmp/x.db", f"mongodb://{LOGIN}127.0.0.1/db", f"http://{LOGIN}127.0.0.1/"]
+
+
+@pytest.mark.parametrize("url", FOREIGN)
+def test_foreign_url_in_the_environment_keeps_no_app_from_running(directory, url):
+    """An app of another database has a right to its DATABASE_URL: said with the column, and it runs without that target."""
+    with lastcall(["sh", "-c", "exit 6"], directory, env={"DATABASE_URL": url}) as run:
+        assert run.wait(5) == 6, run.err()
+        assert "DATABASE_URL, column 1" in run.err() and SECRET not in run.err(), run.err()
+
+
+@pytest.mark.parametrize("url", FOREIGN)
+def test_foreign_url_in_the_file_is_refused(directory, url):
+    from_file(directory, f"targets:\n  - name: main\n    url: {url}\n", says=["lastcall.yaml:3:10", "column 1"])
+
+
+@pytest.mark.parametrize("url", [f"jdbc:postgresql://127.0.0.1:5441/db?user=app&password={SECRET}",
+                                 f"postgresql+psycopg2://{LOGIN}127.0.0.1:5441/db", f"postgresql+asyncpg://{LOGIN}127.0.0.1:5441/db",
+                                 f"postgis://{LOGIN}127.0.0.1:5441/db", f"ecto://{LOGIN}127.0.0.1:5441/db"])
+def test_schemes_of_frameworks_are_mapped(directory, url):
+    out = understood(directory, {"DATABASE_URL": url})
+    assert "port=5441" in out and "kind: postgres" in out, out
 
 
 def understood(directory, env):
@@ -225,10 +244,11 @@ def test_command_that_cannot_be_executed(directory):
     start_failure(directory, [directory], 126, [directory])
 
 
-def test_command_of_the_wrong_format(directory):
-    path = write(directory, "\x7fELFno\n", "wrong-format")
+def test_script_without_an_interpreter_line_runs_as_in_a_shell(directory):
+    path = write(directory, "exit 9\n", "script")
     os.chmod(path, stat.S_IRWXU)
-    start_failure(directory, [path], 126, [path])
+    with lastcall([path], directory) as run:
+        assert run.wait(5) == 9, run.err()
 
 
 def test_interpreter_that_is_not_there(directory):

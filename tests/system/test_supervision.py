@@ -118,8 +118,8 @@ def test_app_that_forks_twice(place, way):
 def test_orphans_end_with_the_app(place):
     """The app ends by itself while an orphan of it still lives."""
     with place.lastcall(place.behave("wait-orphan", "60000"), grace=GRACE) as run:
-        wait_until(lambda: run.process.poll() is not None or descendants(run.pid), 5, "a tree")
-        run.seen.update(descendants(run.process.pid))
+        wait_until(lambda: run.seen.update(descendants(run.process.pid)) or len(run.seen) >= 2 or run.process.poll() is not None,
+                   5, "a tree", step=0.0005)
         assert run.wait(GRACE_S + 2) == 3, run.err()
         all_gone(run.seen)
 
