@@ -170,14 +170,16 @@ START_TEST(every_outcome_is_counted_where_it_belongs)
     for (int outcome = OUTCOME_OPEN; outcome <= OUTCOME_STILL_THERE; outcome++)
         add_handle(100 + (unsigned)outcome, (enum outcome)outcome);
     add_handle(200, OUTCOME_HANDED_BACK);
+    add_handle(201, OUTCOME_ENDED_BY_SERVER)->last.tcp_state = 8;
     struct tally tally = tally_target(&record, 0);
     ck_assert(tally.known);
-    ck_assert_uint_eq(tally.handles, 9);
+    ck_assert_uint_eq(tally.handles, 10);
     ck_assert_uint_eq(tally.closed_by_app, 1);
     ck_assert_uint_eq(tally.closed_unseen, 1);
     ck_assert_uint_eq(tally.ended_by_server, 1);
     ck_assert_uint_eq(tally.outcome_unknown, 1);
-    ck_assert_uint_eq(tally.leaked, 5);
+    ck_assert_uint_eq(tally.leaked, 6);
+    ck_assert_uint_eq(tally.already_ended, 1);
     ck_assert_uint_eq(tally.handed_back, 4);
     ck_assert_uint_eq(tally.still_there, 1);
     ck_assert_uint_eq(tally.sessions_killed, 2);
@@ -279,11 +281,17 @@ START_TEST(a_leak_has_the_kind_of_its_last_row)
         handle->last.tcp_state = table[i].tcp_state;
         handle->last.state_age_us = table[i].age_us;
     }
-    add_handle(99, OUTCOME_CLOSED_BY_APP);
+    add_handle(98, OUTCOME_CLOSED_BY_APP);
+    add_handle(99, OUTCOME_ENDED_BY_SERVER);
+    struct recorded_handle *unnoticed = add_handle(100, OUTCOME_ENDED_BY_SERVER);
+    unnoticed->last.tcp_state = 8;
+    unnoticed->last.state = SESSION_IN_TRANSACTION;
     report_classify(&record);
     for (unsigned i = 0; i < count; i++)
         ck_assert_int_eq(record.handles[i].leak, table[i].kind);
     ck_assert_int_eq(record.handles[count].leak, LEAK_NONE);
+    ck_assert_int_eq(record.handles[count + 1].leak, LEAK_NONE);
+    ck_assert_int_eq(record.handles[count + 2].leak, LEAK_HALF_CLOSED);
 }
 END_TEST
 

@@ -115,8 +115,9 @@ void record_unknown(struct record *record, const char *what, const char *why_for
 
 void record_finish(struct record *record);
 
-/* True when the app still had the handle open when it ended. */
-bool outcome_is_leak(enum outcome outcome);
+/* True when the app still had the handle open when it ended: somebody else had to end it, or the server had ended the
+ * session before and the app, in CLOSE_WAIT, had never noticed. */
+bool record_is_leaked(const struct recorded_handle *handle);
 
 /* Names as the JSON has them ("handed back", "transaction open"; OUTCOME_OPEN is "unknown", LEAK_NONE "none", and null
  * in the JSON); never NULL. */

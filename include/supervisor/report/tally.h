@@ -10,8 +10,9 @@
 struct tally {
     bool known;               /* false: its handles were not (all) seen; every number is then unknown */
     unsigned handles, closed_by_app, closed_unseen, ended_by_server, outcome_unknown;
-    unsigned leaked;          /* handed_back + still_there */
+    unsigned leaked;          /* handed_back + already_ended + still_there */
     unsigned handed_back;     /* by the protocol's goodbye, by command, or as an orphan */
+    unsigned already_ended;   /* by the server, before the app ended: half closed */
     unsigned still_there;
     unsigned sessions_killed; /* ended by a server command: each is one FATAL line in PostgreSQL's log */
     unsigned orphans_ended;   /* of these, the ones that outlived the app */

@@ -21,11 +21,12 @@ static bool is_stale(const struct record *record, const struct handle_row *row)
 }
 
 /* `place`: how many leaked handles of the same target were recorded before this one. */
-static enum leak_kind kind_of(const struct record *record, const struct handle_row *row, unsigned place)
+static enum leak_kind kind_of(const struct record *record, const struct recorded_handle *handle, unsigned place)
 {
+    const struct handle_row *row = &handle->last;
     int limit = row->target < record->target_count ? record->targets[row->target].limit : -1;
-    if (transaction_is_open(record, row))
-        return LEAK_TRANSACTION_OPEN;
+    if (handle->outcome != OUTCOME_ENDED_BY_SERVER && transaction_is_open(record, row))
+        return LEAK_TRANSACTION_OPEN; /* the server's end of a session is its transaction's, too */
     if (row->tcp_state == TCP_CLOSE_WAIT)
         return LEAK_HALF_CLOSED;
     if (limit > 0 && place >= (unsigned)limit)
@@ -40,7 +41,7 @@ void report_classify(struct record *record)
         struct recorded_handle *handle = &record->handles[i];
         unsigned target = handle->last.target < WIRE_TARGETS ? handle->last.target : WIRE_TARGETS - 1;
         handle->leak = LEAK_NONE;
-        if (outcome_is_leak(handle->outcome))
-            handle->leak = kind_of(record, &handle->last, leaked[target]++);
+        if (record_is_leaked(handle))
+            handle->leak = kind_of(record, handle, leaked[target]++);
     }
 }

@@ -125,6 +125,7 @@ static void add_leaked(struct text *text, const struct tally *tally)
         { goodbyes, "handed back by lastcall" },
         { tally->sessions_killed - tally->orphans_ended, "ended by command" },
         { tally->orphans_ended, "orphaned and ended on the server" },
+        { tally->already_ended, "already ended by the server" },
         { tally->still_there, "STILL THERE" },
     };
     const char *before = ": ";
@@ -233,7 +234,7 @@ static unsigned rank_of(const struct recorded_handle *handle)
         return 1;
     if (handle->outcome == OUTCOME_STILL_THERE || handle->outcome == OUTCOME_OPEN)
         return 2;
-    return outcome_is_leak(handle->outcome) ? by_kind[handle->leak] : 0;
+    return record_is_leaked(handle) ? by_kind[handle->leak] : 0;
 }
 enum { RANK_LAST = 7 };
 

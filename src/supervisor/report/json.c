@@ -260,6 +260,7 @@ static void put_details(struct builder *builder, json_t *object, unsigned target
     bool known = tally->known;
     put(builder, object, "closed_unseen", count_or_null(known, tally->closed_unseen));
     put(builder, object, "ended_by_server", count_or_null(known, tally->ended_by_server));
+    put(builder, object, "already_ended", count_or_null(known, tally->already_ended));
     put(builder, object, "still_there", count_or_null(known, tally->still_there));
     put(builder, object, "outcome_unknown", count_or_null(known, tally->outcome_unknown));
     put(builder, object, "sessions_killed", count_or_null(known, tally->sessions_killed));

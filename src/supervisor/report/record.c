@@ -3,6 +3,7 @@
  * It never judges a fact, never does I/O, and never fails the stop: without memory a fact is counted as lost. */
 #include "supervisor/report/record.h"
 
+#include <netinet/tcp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -154,10 +155,12 @@ void record_finish(struct record *record)
     record->handle_count = record->handle_room = record->slot_room = 0;
 }
 
-bool outcome_is_leak(enum outcome outcome)
+bool record_is_leaked(const struct recorded_handle *handle)
 {
-    return outcome == OUTCOME_HANDED_BACK || outcome == OUTCOME_ENDED_BY_COMMAND || outcome == OUTCOME_ORPHAN_ENDED
-           || outcome == OUTCOME_STILL_THERE;
+    enum outcome outcome = handle->outcome;
+    bool half_closed = outcome == OUTCOME_ENDED_BY_SERVER && handle->last.tcp_state == TCP_CLOSE_WAIT;
+    return half_closed || outcome == OUTCOME_HANDED_BACK || outcome == OUTCOME_ENDED_BY_COMMAND
+           || outcome == OUTCOME_ORPHAN_ENDED || outcome == OUTCOME_STILL_THERE;
 }
 
 const char *outcome_name(enum outcome outcome)

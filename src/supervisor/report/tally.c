@@ -19,14 +19,17 @@ static bool transaction_is_unknown(const struct recorded_handle *handle)
            || (handle->in_flight_at_start && handle->transaction == TRANSACTION_NONE);
 }
 
-static void count_outcome(struct tally *tally, enum outcome outcome)
+static void count_outcome(struct tally *tally, const struct recorded_handle *handle)
 {
+    enum outcome outcome = handle->outcome;
+    bool leaked = record_is_leaked(handle), by_server = outcome == OUTCOME_ENDED_BY_SERVER;
     tally->closed_by_app += outcome == OUTCOME_CLOSED_BY_APP;
     tally->closed_unseen += outcome == OUTCOME_CLOSED_UNSEEN;
-    tally->ended_by_server += outcome == OUTCOME_ENDED_BY_SERVER;
+    tally->ended_by_server += by_server && !leaked;
     tally->outcome_unknown += outcome == OUTCOME_OPEN;
-    tally->leaked += outcome_is_leak(outcome);
-    tally->handed_back += outcome_is_leak(outcome) && outcome != OUTCOME_STILL_THERE;
+    tally->leaked += leaked;
+    tally->already_ended += by_server && leaked;
+    tally->handed_back += leaked && !by_server && outcome != OUTCOME_STILL_THERE;
     tally->still_there += outcome == OUTCOME_STILL_THERE;
     tally->sessions_killed += outcome == OUTCOME_ENDED_BY_COMMAND || outcome == OUTCOME_ORPHAN_ENDED;
     tally->orphans_ended += outcome == OUTCOME_ORPHAN_ENDED;
@@ -40,7 +43,7 @@ struct tally tally_target(const struct record *record, unsigned target)
         if (handle->last.target != target)
             continue;
         tally.handles++;
-        count_outcome(&tally, handle->outcome);
+        count_outcome(&tally, handle);
         tally.aborted += handle->transaction == TRANSACTION_ABORTED;
         tally.transactions_unknown += transaction_is_unknown(handle);
         if (tally.known_by < 0 || handle->last.known_by < tally.known_by)
