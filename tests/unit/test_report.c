@@ -18,7 +18,7 @@
 
 static struct record record;
 static char *command[] = { "app", "--db=postgres://u:hunter2@h/d", NULL };
-static char human[16384];
+static char human[32768];
 static json_t *report;
 
 /* A stop that began at 100 s, of an app that SIGTERM ended 61 ms later. */
@@ -477,6 +477,32 @@ START_TEST(hostile_texts_break_neither_lines_nor_json)
 }
 END_TEST
 
+START_TEST(hostile_texts_fit_into_what_the_header_promises)
+{
+    fill(record.reason, sizeof record.reason, "\x1b");
+    record.target_count = WIRE_TARGETS;
+    for (unsigned i = 0; i < WIRE_TARGETS; i++) {
+        fill(record.targets[i].name, WIRE_NAME, "\x1b");
+        for (int k = 0; k < 60; k++) {
+            struct recorded_handle *handle = add_handle(i, 1000000000 + k, (enum outcome)(k % 8));
+            fill(handle->last.query, WIRE_QUERY, "\x1b");
+            fill(handle->note, sizeof handle->note, "\x1b");
+            handle->last.pid = 1999999999;
+            handle->last.state = SESSION_IN_FAILED_TRANSACTION;
+            handle->transaction = TRANSACTION_ABORTED;
+        }
+    }
+    char why[200];
+    for (char letter = 'a'; letter <= 'z'; letter++) {
+        fill(why, sizeof why, "\x1b");
+        why[0] = letter;
+        record_unknown(&record, why, "%s", why);
+    }
+    make();
+    ck_assert_uint_le(lines_of(human), 64);
+}
+END_TEST
+
 /* The short form */
 
 START_TEST(a_short_report_is_whole_or_not_at_all)
@@ -847,6 +873,7 @@ static void add_json_tests(Suite *suite)
     tcase_add_test(json, thousands_of_leaks_make_some_sixty_lines);
     tcase_add_test(json, closed_connections_are_left_out_first);
     tcase_add_loop_test(json, hostile_texts_break_neither_lines_nor_json, 0, sizeof hostile / sizeof hostile[0]);
+    tcase_add_test(json, hostile_texts_fit_into_what_the_header_promises);
     tcase_add_test(json, a_short_report_is_whole_or_not_at_all);
     tcase_add_test(json, a_short_report_leaves_out_the_details_before_the_counts);
     tcase_add_test(json, a_short_report_that_cannot_name_the_unknown_says_null);

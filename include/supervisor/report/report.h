@@ -18,7 +18,7 @@ char *report_json(const struct record *record);
  * and the texts of "unknown". NULL when even that does not fit, or without memory. Heap; the caller frees it. */
 char *report_json_short(const struct record *record, unsigned long size);
 
-/* The human form: at most about 60 lines, each ended by a newline; 16 KiB are always enough. */
+/* The human form: at most about 60 lines, each ended by a newline; 32 KiB are always enough, hostile texts included. */
 void report_human(const struct record *record, struct text *text);
 
 /* Writes `json` and a newline to path: a temporary file beside it, then rename(2), 0644; symbolic links are followed. A

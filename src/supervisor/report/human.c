@@ -10,7 +10,7 @@
 #include "supervisor/report/said.h"
 #include "supervisor/report/tally.h"
 
-enum { LINES_MOST = 60, UNKNOWN_LINES = 12, TARGET_LINES_LEAST = 8, QUERY_WIDTH = 60 };
+enum { LINES_MOST = 60, UNKNOWN_LINES = 12, TARGET_LINES_LEAST = 8, QUERY_WIDTH = 60, QUERY_BYTES = 160 };
 
 /* Appends `cell` and spaces up to `width` columns. */
 static void add_padded(struct text *text, const char *cell, size_t width)
@@ -162,7 +162,7 @@ static void add_target_line(const struct tally *tally, const char *label, size_t
 /* A connection's line */
 
 struct cells {
-    char holder[32], local[64], situation[64], rest[1024];
+    char holder[32], local[64], situation[64], rest[256];
 };
 
 static void add_age(struct text *text, const struct handle_row *row)
@@ -185,7 +185,7 @@ static void add_query(const struct handle_row *row, struct text *text)
         return;
     size_t bytes = 0;
     for (size_t width = 0; said[bytes] != '\0'; bytes++)
-        if (((unsigned char)said[bytes] & 0xc0) != 0x80 && width++ == QUERY_WIDTH)
+        if (((unsigned char)said[bytes] & 0xc0) != 0x80 && (width++ == QUERY_WIDTH || bytes >= QUERY_BYTES))
             break;
     text_add(text, "last \"%.*s%s\"", (int)bytes, said, said[bytes] != '\0' ? "…" : "");
 }
@@ -311,11 +311,12 @@ static void add_unknown(const struct record_unknown *list, unsigned count, struc
 {
     unsigned here = count < UNKNOWN_LINES ? count : UNKNOWN_LINES;
     for (unsigned i = 0; i < here; i++) {
-        text_add(text, "  unknown: ");
-        text_add_escaped(text, list[i].what, sizeof list[i].what);
-        text_add(text, " – ");
-        text_add_escaped(text, list[i].why, sizeof list[i].why);
-        text_add(text, "\n");
+        char line[320];
+        struct text said = text_in(line, sizeof line);
+        text_add_escaped(&said, list[i].what, sizeof list[i].what);
+        text_add(&said, " – ");
+        text_add_escaped(&said, list[i].why, sizeof list[i].why);
+        text_add(text, "  unknown: %s%s\n", line, said.cut ? "…" : "");
     }
     if (count > here)
         text_add(text, "  … and %u more that are not known\n", count - here);
