@@ -311,12 +311,11 @@ static void add_unknown(const struct record_unknown *list, unsigned count, struc
 {
     unsigned here = count < UNKNOWN_LINES ? count : UNKNOWN_LINES;
     for (unsigned i = 0; i < here; i++) {
-        char line[320];
-        struct text said = text_in(line, sizeof line);
-        text_add_escaped(&said, list[i].what, sizeof list[i].what);
-        text_add(&said, " – ");
-        text_add_escaped(&said, list[i].why, sizeof list[i].why);
-        text_add(text, "  unknown: %s%s\n", line, said.cut ? "…" : "");
+        char what[160], why[240]; /* each cut by itself, between characters */
+        struct text what_said = text_in(what, sizeof what), why_said = text_in(why, sizeof why);
+        text_add_escaped(&what_said, list[i].what, sizeof list[i].what);
+        text_add_escaped(&why_said, list[i].why, sizeof list[i].why);
+        text_add(text, "  unknown: %s – %s%s\n", what, why, why_said.cut ? "…" : "");
     }
     if (count > here)
         text_add(text, "  … and %u more that are not known\n", count - here);
