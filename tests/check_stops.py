@@ -56,7 +56,7 @@ def keep(kept):
 
 
 def figures(stop):
-    found = {name: value for name, value in dataclasses.asdict(stop).items() if name not in ("app", "route", "how", "report")}
+    found = {name: value for name, value in dataclasses.asdict(stop).items() if name not in ("app", "route", "how", "report", "abandoned_by")}
     found["said"] = stop.report["stop"]["aborted"] if stop.report and stop.report["stop"] else None
     return found
 

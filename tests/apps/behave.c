@@ -1,4 +1,5 @@
-/* One small app with many ways to behave: `behave WAY [argument]`. Each prints "ready PID" on stdout when it stands.
+/* One small app with many ways to behave: `behave WAY [argument]`. Each prints "ready PID" on stdout when it stands,
+ * and those that handle SIGTERM in ordinary code print "stopping" when it came.
  *
  *   sleep               no handler: waits for ever
  *   ignore              SIGTERM is ignored
@@ -67,6 +68,8 @@ static void wait_for_term(void)
     while (!stop)
         sigsuspend(&open);
     sigprocmask(SIG_SETMASK, &open, NULL);
+    printf("stopping\n");
+    fflush(stdout);
 }
 
 static int be_sleep(const char *argument)

@@ -145,6 +145,11 @@ class Database:
         return [line for line in self.servers.log_text("postgres").splitlines()
                 if f"db={self.name} " in line and re.search(pattern, line)]
 
+    def abandoned_by(self):
+        """Who went away without a goodbye: lines of PostgreSQL's log, with pid and application name, and PgBouncer's reasons."""
+        return self.log_lines("unexpected EOF on client connection|could not receive data from client") + \
+            [f"{mode} pooler: {self.pooler_endings(mode)}" for mode in ("transaction", "session") if self.pooler_endings(mode)]
+
     def committed(self):
         """The ids the server has: what was committed, whether the app learnt of it or not."""
         with contextlib.closing(self.servers.connect_admin(self.name)) as connection, connection.cursor() as cursor:

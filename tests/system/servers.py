@@ -238,6 +238,7 @@ class Servers:
     def postgres_settings(self):
         # fsync off: nothing here has to survive a crash of the machine, and a commit must not wait for a disk whose
         # speed would then be what the stop's seconds show.
+        # debug1: the level at which PostgreSQL names the session whose client went away without a goodbye.
         return f"""
 listen_addresses = '127.0.0.1, ::1'
 port = {self.pg_port}
@@ -256,6 +257,7 @@ log_line_prefix = '%m [%p] db=%d app=%a '
 log_connections = on
 log_disconnections = on
 log_statement = none
+log_min_messages = debug1
 """
 
     def start_poolers(self):

@@ -46,6 +46,7 @@ class Stop:
     finished: int            # transactions the app saw through
     redis_left: int          # Redis connections there when the app had ended
     in_flight: int           # open on the server when the signal was sent
+    abandoned_by: list = None
     report: dict = None
 
 
@@ -118,4 +119,5 @@ def count(app, route, how, database, journal, run, seconds, code, in_flight):
         lost=len(database.committed() - confirmed - {"long"}),
         redis_lost=len(database.redis_committed() - journal.confirmed_by_redis()),
         errors=len(journal.errors()), finished=len(confirmed), redis_left=redis_left, in_flight=in_flight,
+        abandoned_by=database.abandoned_by(),
         report=run.report() if how == "lastcall" and os.path.exists(run.report_path) else None)

@@ -145,7 +145,7 @@ def test_foreign_url_in_the_environment_keeps_no_app_from_running(directory, url
 
 @pytest.mark.parametrize("url", FOREIGN)
 def test_foreign_url_in_the_file_is_refused(directory, url):
-    from_file(directory, f"targets:\n  - name: main\n    url: {url}\n", says=["lastcall.yaml:3:10", "column 1"])
+    from_file(directory, f"targets:\n  main:\n    url: {url}\n", says=["lastcall.yaml:3:10", "column 1"])
 
 
 @pytest.mark.parametrize("url", [f"jdbc:postgresql://127.0.0.1:5441/db?user=app&password={SECRET}",
