@@ -11,6 +11,7 @@
 #include "config/errors.h"
 #include "config/file.h"
 #include "config/keys.h"
+#include "config/print.h"
 #include "config/targets.h"
 #include "config/value.h"
 
@@ -54,14 +55,23 @@ static void name_instance(struct config *config)
         snprintf(config->instance, sizeof config->instance, "%.40s-%ld", host, (long)getpid());
 }
 
+static bool is_default(const struct config *config, const char *key)
+{
+    return config->origins[key_find(key) - keys].source == FROM_DEFAULT;
+}
+
+/* What no single key can tell. The place is that of the key which was changed. */
 static void check_together(const struct config *config, struct config_errors *errors)
 {
-    char settle[32], grace[32];
+    char settle[32], grace[32], where[320];
     struct text settle_text = text_in(settle, sizeof settle), grace_text = text_in(grace, sizeof grace);
+    struct text where_text = text_in(where, sizeof where);
+    if (config->stop_settle_us < config->grace_period_us)
+        return;
     duration_format(config->stop_settle_us, &settle_text);
     duration_format(config->grace_period_us, &grace_text);
-    if (config->stop_settle_us >= config->grace_period_us)
-        config_errors_add(errors, "stop.settle: %s does not fit into grace_period, which is %s", settle, grace);
+    print_origin(config, key_find(is_default(config, "stop.settle") ? "grace_period" : "stop.settle"), &where_text);
+    config_errors_add(errors, "%s: stop.settle: %s does not fit into grace_period, which is %s", where, settle, grace);
 }
 
 int config_load(struct config *config, const struct config_option *options, size_t option_count,

@@ -29,7 +29,7 @@ static bool is_plain(const char *value)
 
 void print_scalar(const char *value, struct text *text)
 {
-    if (is_plain(value) || *value == '[') {
+    if (is_plain(value)) {
         text_add(text, "%s", value);
         return;
     }
@@ -64,7 +64,7 @@ static const char *show_param(const char *params, const char *keyword)
 /* libpq's rules: blanks, quotes and backslashes make a value stand in quotes. */
 static void add_conninfo_value(struct text *text, const char *value)
 {
-    if (!strpbrk(value, " '\\") && *value) {
+    if (!strpbrk(value, " \t\n\r'\\") && *value) {
         text_add(text, "%s", value);
         return;
     }
@@ -156,7 +156,10 @@ static void print_key(const struct config *config, const struct key *key, const 
     struct text origin = text_in(from, sizeof from);
     bool made_up = key->type == KEY_NAME && config->origins[key - keys].source == FROM_DEFAULT;
     value_format(config, key, &value_text);
-    print_scalar(made_up ? "" : value, &text);
+    if (key->type == KEY_SIGNALS)
+        text_add(&text, "%s", value); /* a list */
+    else
+        print_scalar(made_up ? "" : value, &text);
     print_origin(config, key, &origin);
     int width = fprintf(stream, "%s%s: %s", strchr(key->name, '.') ? "  " : "", name, scalar);
     fprintf(stream, "%*s# %s%s%s\n", width < COMMENT_COLUMN ? COMMENT_COLUMN - width : 1, "", from, made_up ? ": " : "",

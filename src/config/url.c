@@ -100,16 +100,16 @@ static int refuse_scheme(struct url_draft *draft, size_t length)
     return url_draft_fail(draft, draft->text, "scheme '%s' is neither PostgreSQL's nor Redis's", name);
 }
 
-/* What no URL may hold, with the reasons that people meet. */
+/* What no URL may hold, with the reasons that people meet. A conninfo string may have line ends between its words. */
 static int check_bytes(struct url_draft *draft)
 {
-    const char *text = draft->text;
+    const char *text = draft->text, *blanks = is_conninfo(text) ? "\t\n\r" : "";
     if (*text == '\0')
         return url_draft_fail(draft, text, "is empty");
     if (*text == '"' || *text == '\'')
         return url_draft_fail(draft, text, "begins with a quotation mark: take the quotes away (docker --env-file keeps them)");
     for (const char *at = text; *at; at++)
-        if ((unsigned char)*at < ' ' || *at == 0x7f)
+        if (((unsigned char)*at < ' ' && !strchr(blanks, *at)) || *at == 0x7f)
             return url_draft_fail(draft, at, "a control character or line end");
     if (*text == ' ')
         return url_draft_fail(draft, text, "begins with a blank");
