@@ -61,7 +61,8 @@ struct supervisor {
     const struct supervisor_start *start;
     struct ev_loop *loop;
     ev_io signal_io;
-    ev_timer deadline_timer, look_timer, freeze_timer, watch_timer;
+    ev_timer deadline_timer, look_timer, freeze_timer, watch_timer, leave_timer;
+    bool leaving;            /* all is done; only the agent's own goodbyes to the servers are waited for */
 
     struct lifecycle lifecycle;
     enum lifecycle_event pending[PENDING_EVENTS];
@@ -101,6 +102,8 @@ struct supervisor {
 
 /* loop.c: queues an event; it is stepped when the current step is done. */
 void supervisor_post(struct supervisor *s, enum lifecycle_event event);
+void supervisor_leave(struct supervisor *s); /* ends the loop, when the agent has ended or shortly after */
+void supervisor_left_by_agent(struct supervisor *s);
 void supervisor_state(const struct supervisor *s, struct control_state *state);
 
 /* actions.c */

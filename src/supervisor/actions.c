@@ -15,14 +15,16 @@
 
 static void act_announce(struct supervisor *s)
 {
-    agent_keeper_hurry(s->keeper, true);
+    if (s->keeper)
+        agent_keeper_hurry(s->keeper, true);
     if (!s->lifecycle.drain_only)
         notify_stopping(s->notify, "stopping");
 }
 
 static void act_unannounce(struct supervisor *s)
 {
-    agent_keeper_hurry(s->keeper, false);
+    if (s->keeper)
+        agent_keeper_hurry(s->keeper, false);
     s->stop_signo = 0;
     notify_status(s->notify, "running");
 }
@@ -69,7 +71,7 @@ static void act_signal(struct supervisor *s)
     if (s->delivery.handed_on_to)
         log_info("%s goes to pid %d, too: the main process only waits for it", signal_name(signo),
                  s->delivery.handed_on_to);
-    log_info("%s sent to %u process%s", signal_name(signo), told, told == 1 ? "" : "es");
+    log_debug("%s sent to %u process%s", signal_name(signo), told, told == 1 ? "" : "es");
     if (!s->delivery.ends_at_once) {
         freeze_end(&s->freeze);
         return;
@@ -180,12 +182,6 @@ static void act_report(struct supervisor *s)
         write_termination_log(&s->record);
 }
 
-static void act_exit(struct supervisor *s)
-{
-    agent_keeper_stop(s->keeper);
-    ev_break(s->loop, EVBREAK_ALL);
-}
-
 static void (*const table[])(struct supervisor *) = {
     [ACTION_ANNOUNCE] = act_announce,
     [ACTION_UNANNOUNCE] = act_unannounce,
@@ -204,7 +200,7 @@ static void (*const table[])(struct supervisor *) = {
     [ACTION_DRAIN_FAILED] = act_drain_failed,
     [ACTION_CALLED_OFF] = act_called_off,
     [ACTION_REPORT] = act_report,
-    [ACTION_EXIT] = act_exit,
+    [ACTION_EXIT] = supervisor_leave,
 };
 _Static_assert(sizeof table / sizeof *table == ACTIONS, "an action without a call");
 

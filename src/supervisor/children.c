@@ -90,8 +90,10 @@ static void main_has_stopped(struct supervisor *s, const struct reaped *reaped)
 
 static void child_changed(struct supervisor *s, const struct reaped *reaped)
 {
-    if (s->keeper && agent_keeper_reaped(s->keeper, reaped))
+    if (s->keeper && agent_keeper_reaped(s->keeper, reaped)) {
+        supervisor_left_by_agent(s);
         return;
+    }
     if (reaped->pid != s->app_pid)
         return;
     if (reaped->how == REAPED_EXITED || reaped->how == REAPED_SIGNALED)

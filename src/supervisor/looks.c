@@ -26,7 +26,7 @@ _Static_assert(sizeof pause_s / sizeof *pause_s == PHASES, "a phase without a pa
 void looks_next(struct supervisor *s)
 {
     bool frozen = s->lifecycle.phase == PHASE_LOOKING;
-    if (!s->looking || s->look_asked || !agent_keeper_is_up(s->keeper))
+    if (!s->looking || s->look_asked || !s->keeper || !agent_keeper_is_up(s->keeper))
         return;
     bool want_text = frozen || s->record.handle_count == 0 || s->lifecycle.phase == PHASE_STOPPING;
     s->look_asked_at_us = clock_now_us();

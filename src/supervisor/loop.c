@@ -17,6 +17,10 @@
 #include "supervisor/app/spawn.h"
 #include "supervisor/state.h"
 
+#define LEAVE_MOST_US INT64_C(250000)    /* for the agent's own goodbyes */
+#define LEAVE_LEAST_US INT64_C(20000)
+#define LEAVE_RESERVE_US INT64_C(300000) /* before the end of the grace */
+
 extern char **environ;
 
 static void set_deadline(struct supervisor *s)
@@ -90,7 +94,8 @@ static void phase_changed(struct supervisor *s, enum phase from)
     }
     if (strcmp(phase_public_name(from), phase_public_name(to)) == 0)
         return;
-    log_info("%s: %s", phase_public_name(to), s->lifecycle.why);
+    log_write(s->config->target_count ? LOG_LEVEL_INFO : LOG_LEVEL_DEBUG, "%s: %s", phase_public_name(to),
+              s->lifecycle.why);
     notify_status(s->notify, phase_public_name(to));
     record_phase(&s->record, phase_public_name(to), clock_now_us());
 }
@@ -180,6 +185,34 @@ static void on_watch(struct ev_loop *loop, ev_timer *timer, int events)
     children_check(s);
 }
 
+/* The agent's sessions deserve a goodbye, too: it says them when its channel is closed, and is waited for shortly. */
+void supervisor_leave(struct supervisor *s)
+{
+    int64_t left = s->lifecycle.began_us + s->lifecycle.settings.grace_us - LEAVE_RESERVE_US - clock_now_us();
+    s->leaving = true;
+    if (s->keeper)
+        agent_keeper_stop(s->keeper);
+    left = left > LEAVE_MOST_US ? LEAVE_MOST_US : left < LEAVE_LEAST_US ? LEAVE_LEAST_US : left;
+    ev_timer_set(&s->leave_timer, (double)left / US_PER_SECOND, 0);
+    ev_timer_start(s->loop, &s->leave_timer);
+    supervisor_left_by_agent(s);
+}
+
+void supervisor_left_by_agent(struct supervisor *s)
+{
+    if (s->leaving && !children_agent(s))
+        ev_break(s->loop, EVBREAK_ALL);
+}
+
+static void on_leave(struct ev_loop *loop, ev_timer *timer, int events)
+{
+    struct supervisor *s = timer->data;
+    (void)events;
+    if (s->keeper)
+        agent_keeper_kill(s->keeper);
+    ev_break(loop, EVBREAK_ALL);
+}
+
 static void on_agent_started(void *supervisor, pid_t pid)
 {
     struct supervisor *s = supervisor;
@@ -239,7 +272,8 @@ static void start_watchers(struct supervisor *s)
     ev_timer_init(&s->look_timer, on_look, 0, 0);
     ev_timer_init(&s->freeze_timer, on_freeze, 0.001, 0.001);
     ev_timer_init(&s->watch_timer, on_watch, 0.002, 0.002);
-    s->signal_io.data = s->deadline_timer.data = s->look_timer.data = s->freeze_timer.data = s->watch_timer.data = s;
+    ev_timer_init(&s->leave_timer, on_leave, 0, 0);
+    s->leave_timer.data = s->signal_io.data = s->deadline_timer.data = s->look_timer.data = s->freeze_timer.data = s->watch_timer.data = s;
     ev_set_priority(&s->signal_io, EV_MAXPRI);
     ev_io_start(s->loop, &s->signal_io);
 }

@@ -87,6 +87,21 @@ static void say_goodbye(struct supervisor *s, unsigned i, struct adopted *adopte
     step_to(s, i, said == 0 ? FAREWELL_SAID : FAREWELL_TO_END, now_us);
 }
 
+/* After the signal it ran code of its own, and ended without SIGKILL. */
+static bool ended_by_its_own_code(const struct supervisor *s)
+{
+    return !s->lifecycle.ends_at_once && s->record.exit_signal == 0;
+}
+
+/* Redis' goodbye is the end of stream, which the kernel says at the end of a process as well. Whether the app closed it in
+ * its last two milliseconds or left it open, nobody can tell. */
+static void leave_unseen(struct supervisor *s, unsigned i, struct adopted *adopted, int64_t now_us)
+{
+    socket_end_stream(adopted->fd);
+    text_copy(s->record.handles[i].note, sizeof s->record.handles[i].note, "closed by the app, or by its end");
+    over(s, i, OUTCOME_CLOSED_UNSEEN, now_us);
+}
+
 static void begin_farewell(struct supervisor *s, unsigned i, int64_t now_us)
 {
     struct recorded_handle *handle = &s->record.handles[i];
@@ -95,10 +110,12 @@ static void begin_farewell(struct supervisor *s, unsigned i, int64_t now_us)
         over(s, i, handle->outcome, now_us);
     else if (!adopted || adopted->fd < 0)
         step_to(s, i, FAREWELL_TO_END, now_us);
-    else if (adopted_server_has_closed(adopted) == 1 && !adopted_has_sent_since(adopted))
+    else if (adopted_was_ended_by_server(adopted))
         over(s, i, OUTCOME_ENDED_BY_SERVER, now_us);
     else if (adopted_server_has_closed(adopted) == 1)
         over(s, i, OUTCOME_CLOSED_BY_APP, now_us);
+    else if (kind_of(s, handle) == TARGET_REDIS && ended_by_its_own_code(s))
+        leave_unseen(s, i, adopted, now_us);
     else if (adopted->fate != FATE_OPEN || adopted_has_sent_since(adopted))
         step_to(s, i, FAREWELL_SETTLING, now_us);
     else
@@ -272,7 +289,9 @@ static enum outcome outcome_of(const struct farewell_of *farewell, enum ended_ho
     if (how == ENDED_BY_COMMAND)
         return had_duplicate ? OUTCOME_ENDED_BY_COMMAND : OUTCOME_ORPHAN_ENDED;
     if (how == ENDED_BY_ITSELF)
-        return farewell->was_said ? OUTCOME_HANDED_BACK : OUTCOME_CLOSED_UNSEEN;
+        return farewell->was_said ? OUTCOME_HANDED_BACK
+               : had_duplicate    ? OUTCOME_CLOSED_BY_APP /* our duplicate kept the socket open: only a goodbye ends it */
+                                  : OUTCOME_CLOSED_UNSEEN;
     return OUTCOME_STILL_THERE;
 }
 

@@ -44,6 +44,10 @@ bool adopted_watch(struct adopted_table *table, int64_t now_us);
 /* Has the server closed its side? 1, 0; -1 and errno. */
 int adopted_server_has_closed(const struct adopted *adopted);
 
+/* The server has closed, and before that it said why (a FATAL message that nobody has read): it was not the app's goodbye
+ * that ended the session. An unread close_notify of TLS (RFC 8446, 6.1) is no such message. */
+bool adopted_was_ended_by_server(const struct adopted *adopted);
+
 /* Has anything left since it was last watched: the goodbye of an app that ended right after it, perhaps? */
 bool adopted_has_sent_since(const struct adopted *adopted);
 

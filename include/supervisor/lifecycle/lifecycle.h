@@ -111,7 +111,7 @@ struct lifecycle {
 void lifecycle_init(struct lifecycle *lifecycle, const struct lifecycle_settings *settings);
 
 /* The deadlines of a stop that began at `began_us`. A reserve is kept, so that lastcall is gone before the platform's
- * SIGKILL: `done` is grace − max(0.3 s, 3 %), for a grace below 2 s grace − 15 %. */
+ * SIGKILL: `done` is grace − max(0.5 s, 3 %), for a grace below 2 s grace − 30 %. */
 struct lifecycle_deadlines lifecycle_deadlines_of(int64_t began_us, int64_t grace_us, bool ends_at_once);
 
 /* One step. `actions` is emptied, then filled. */

@@ -11,6 +11,8 @@
 #include "common/process.h"
 #include "supervisor/handles/duplicate.h"
 
+enum { CLOSE_NOTIFY_MOST = 64 }; /* bytes of a TLS alert record, whatever the cipher */
+
 struct adopted *adopted_find(struct adopted_table *table, uint64_t inode, const struct endpoint *local)
 {
     for (size_t i = 0; i < table->count; i++)
@@ -103,6 +105,13 @@ int adopted_server_has_closed(const struct adopted *adopted)
     if (adopted->fd < 0 || socket_read_counters(adopted->fd, &counters) < 0)
         return -1;
     return server_has_closed(&counters);
+}
+
+bool adopted_was_ended_by_server(const struct adopted *adopted)
+{
+    struct socket_counters counters;
+    return adopted->fd >= 0 && socket_read_counters(adopted->fd, &counters) == 0 && server_has_closed(&counters) &&
+           counters.unread > CLOSE_NOTIFY_MOST;
 }
 
 bool adopted_has_sent_since(const struct adopted *adopted)

@@ -30,7 +30,7 @@ static int64_t most(int64_t a, int64_t b)
 
 struct lifecycle_deadlines lifecycle_deadlines_of(int64_t began_us, int64_t grace_us, bool ends_at_once)
 {
-    int64_t reserve = grace_us < 2000000 ? grace_us * 15 / 100 : most(300000, grace_us * 3 / 100);
+    int64_t reserve = grace_us < 2000000 ? grace_us * 30 / 100 : most(500000, grace_us * 3 / 100);
     int64_t usable = grace_us - reserve;
     struct lifecycle_deadlines d;
     d.done = began_us + usable;
