@@ -23,8 +23,8 @@ RUN apt-get update \
 COPY --from=build /source/build/lastcall /source/build/lastcall-agent /usr/local/bin/
 # The app needs no root, and lastcall neither.
 USER 65534:65534
-# Less than `docker stop` waits (10 s). In the exec form: a shell in between would be PID 1.
-ENV LASTCALL_GRACE_PERIOD=9s
 STOPSIGNAL SIGTERM
+# In the exec form: a shell in between would be PID 1. The grace period is 10 s, as `docker stop` has it; to change both:
+# LASTCALL_GRACE_PERIOD and `docker stop -t`.
 ENTRYPOINT ["/usr/local/bin/lastcall", "--"]
 CMD ["/usr/local/bin/lastcall", "--version"]
