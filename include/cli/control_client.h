@@ -14,6 +14,9 @@ enum control_heard { CONTROL_HEARD_ERROR = -1, CONTROL_HEARD_END, CONTROL_HEARD_
  * supervisor closed the connection. ERROR and errno: ETIMEDOUT, EPROTO (it is no lastcall of ours), … */
 enum control_heard control_client_hear(int fd, struct control_reply *reply, int limit_ms);
 
+/* What such an errno means, for people. */
+const char *control_client_why(int number);
+
 /* Prints one JSON object for the reply to stdout. `result`: "done", "refused", "lost", … Returns 0, or -1. */
 int control_client_print_json(const char *verb, const char *result, int exit_code, const struct control_reply *reply);
 

@@ -19,6 +19,7 @@ struct options {
     int verbosity;          /* of -v and -q, while parsing */
     const char *name;       /* drain, resume, status: the NAME operand; NULL: none given */
     bool now;               /* drain --now */
+    bool ready;             /* status --ready */
     bool json;              /* -o json */
     bool example, reference; /* check, hidden */
     bool end_of_options;    /* "--" was seen */

@@ -66,6 +66,13 @@ enum control_heard control_client_hear(int fd, struct control_reply *reply, int 
     return CONTROL_HEARD_REPLY;
 }
 
+const char *control_client_why(int number)
+{
+    if (number == ETIMEDOUT)
+        return "no answer within 5 s: the supervisor is stopped or stuck";
+    return number == EPROTO ? "the answer is not lastcall's: use the same build for both" : strerror(number);
+}
+
 static json_t *known_integer(int64_t value)
 {
     return value < 0 ? json_null() : json_integer(value);

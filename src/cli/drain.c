@@ -1,7 +1,5 @@
 /* `lastcall drain` and `lastcall resume`: ask, show what comes, exit with what the supervisor says. The decision what
  * "still" means is the supervisor's alone. */
-#include "cli/drain.h"
-
 #include <errno.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -13,7 +11,8 @@
 
 #include "cli/control_client.h"
 #include "cli/instance.h"
-#include "cli/verb_options.h"
+#include "cli/options.h"
+#include "cli/verbs.h"
 #include "common/fd.h"
 #include "common/text.h"
 
@@ -52,7 +51,8 @@ static void describe(struct text *line, const struct control_reply *reply)
         return;
     }
     text_add(line, "%s: %s", reply->state.instance, reply->state.phase);
-    add_counts(line, &reply->state);
+    if (!reply->text[0]) /* else it says so itself */
+        add_counts(line, &reply->state);
     if (reply->state.left_us >= 0) {
         text_add(line, ", ");
         text_add_duration(line, reply->state.left_us);
@@ -137,14 +137,11 @@ static int connection_lost(const struct progress_view *view, const char *verb)
     return finish(view, verb, stopping ? "stopped" : "lost", stopping ? 0 : 1, &reply);
 }
 
-static int could_not_hear(const struct progress_view *view, const struct instance *instance, const char *verb)
+static int could_not_hear(const struct progress_view *view, const struct instance *instance)
 {
     int error = errno;
     close_view(view);
-    fprintf(stderr, "lastcall %s: %s: %s\n", verb, instance->name,
-            error == ETIMEDOUT ? "no answer within 5 s: the supervisor is stopped or stuck"
-            : error == EPROTO  ? "the answer is not lastcall's: use the same build for both"
-                               : strerror(error));
+    fprintf(stderr, "lastcall: %s: %s\n", instance->name, control_client_why(error));
     return 1;
 }
 
@@ -155,7 +152,7 @@ static int hear_until_end(struct progress_view *view, const struct instance *ins
     for (int limit_ms = CONTROL_ANSWER_MS;; limit_ms = -1) {
         enum control_heard heard = control_client_hear(instance->fd, &reply, limit_ms);
         if (heard == CONTROL_HEARD_ERROR)
-            return could_not_hear(view, instance, verb);
+            return could_not_hear(view, instance);
         if (heard == CONTROL_HEARD_END)
             return connection_lost(view, verb);
         if (reply.kind == CONTROL_PROGRESS)
@@ -165,47 +162,35 @@ static int hear_until_end(struct progress_view *view, const struct instance *ins
     }
 }
 
-static int ask_and_hear(const struct verb_options *options, enum control_verb verb, unsigned flags)
+static int ask_and_hear(enum verb which, enum control_verb verb, int argc, char **argv)
 {
+    struct options options;
     struct instance instance;
     struct error error;
     struct progress_view view;
+    if (!options_parse(&options, which, argc, argv))
+        return options.exit_code;
     signal(SIGPIPE, SIG_IGN); /* whoever reads our output may go away before the drain is over */
-    int code = instance_find(&instance, options->name, &error);
+    int code = instance_find(&instance, options.name, &error);
     if (code != 0) {
-        fprintf(stderr, "lastcall %s: %s\n", options->verb, error.text);
+        fprintf(stderr, "lastcall: %s\n", error.text);
         return code;
     }
-    open_view(&view, options->json);
-    if (control_client_ask(instance.fd, verb, flags) == -1)
-        code = could_not_hear(&view, &instance, options->verb);
+    open_view(&view, options.json);
+    if (control_client_ask(instance.fd, verb, options.now ? CONTROL_NOW : 0) == -1)
+        code = could_not_hear(&view, &instance);
     else
-        code = hear_until_end(&view, &instance, options->verb);
+        code = hear_until_end(&view, &instance, verb == CONTROL_DRAIN ? "drain" : "resume");
     fd_close(&instance.fd);
     return code;
 }
 
-int drain_main(int argc, char **argv)
+int verb_drain(int argc, char **argv)
 {
-    struct verb_options options = {
-        .verb = "drain",
-        .flag = "now",
-        .usage = "drain [NAME] [--now] [-o json|text]\n\n"
-                 "Brings the app to rest between its transactions, leaves it running, and returns 0 when it is still.\n"
-                 "  --now            go on to the next phase at once\n"
-                 "  -o, --output     json: one object at the end; text: progress and a last line",
-    };
-    int code = verb_options_read(&options, argc, argv);
-    return code != -1 ? code : ask_and_hear(&options, CONTROL_DRAIN, options.flag_given ? CONTROL_NOW : 0);
+    return ask_and_hear(VERB_DRAIN, CONTROL_DRAIN, argc, argv);
 }
 
-int resume_main(int argc, char **argv)
+int verb_resume(int argc, char **argv)
 {
-    struct verb_options options = {
-        .verb = "resume",
-        .usage = "resume [NAME] [-o json|text]\n\n"
-                 "Calls a drain off: the app goes on as before.",
-    };
-    int code = verb_options_read(&options, argc, argv);
-    return code != -1 ? code : ask_and_hear(&options, CONTROL_RESUME, 0);
+    return ask_and_hear(VERB_RESUME, CONTROL_RESUME, argc, argv);
 }

@@ -12,7 +12,7 @@ static const struct verb_help {
     {VERB_RUN, "lastcall [run] [options] -- command [args...]", "start the command, supervise it, stop it at rest"},
     {VERB_DRAIN, "lastcall drain [NAME] [--now] [-o json]", "bring the app to rest and leave it running (preStop)"},
     {VERB_RESUME, "lastcall resume [NAME] [-o json]", "call a drain off"},
-    {VERB_STATUS, "lastcall status [NAME] [-o json]", "what a running lastcall sees and does"},
+    {VERB_STATUS, "lastcall status [NAME] [--ready] [-o json]", "what a running lastcall sees and does"},
     {VERB_CHECK, "lastcall check [options] [-o json]", "validate the configuration, print what is in force"},
 };
 

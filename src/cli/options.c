@@ -80,6 +80,12 @@ static bool set_now(struct options *options, const struct option_row *row, const
     return options->now = true;
 }
 
+static bool set_ready(struct options *options, const struct option_row *row, const char *written, const char *value)
+{
+    (void)row, (void)written, (void)value;
+    return options->ready = true;
+}
+
 static bool set_format(struct options *options, const struct option_row *row, const char *written, const char *value)
 {
     (void)row;
@@ -157,6 +163,7 @@ const struct option_row option_rows[] = {
     {"rewrite", 'r', "S:R", RUN, refuse, NULL, NOT_YET ": the app gets the stop signal that came", NULL},
     {NULL, 'l', NULL, RUN, say_license, NULL, NULL, NULL},
     {"now", 0, NULL, VERB_DRAIN, set_now, NULL, NULL, "skip to the next phase"},
+    {"ready", 0, NULL, VERB_STATUS, set_ready, NULL, NULL, "exit with 0 only while the app runs and nothing stops it"},
     {"output", 'o', "json", CLIENTS | VERB_CHECK, set_format, NULL, NULL, "print JSON"},
     {"example", 0, NULL, VERB_CHECK, set_example, NULL, NULL, NULL},
     {"reference", 0, NULL, VERB_CHECK, set_reference, NULL, NULL, NULL},

@@ -1,6 +1,4 @@
 /* `lastcall status`: one question, one answer. What is not known is printed as unknown, never as zero. */
-#include "cli/status.h"
-
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -8,7 +6,8 @@
 
 #include "cli/control_client.h"
 #include "cli/instance.h"
-#include "cli/verb_options.h"
+#include "cli/options.h"
+#include "cli/verbs.h"
 #include "common/fd.h"
 #include "common/text.h"
 
@@ -42,24 +41,21 @@ static int print_words(const struct control_reply *reply)
 
 static int no_answer(enum control_heard heard, const struct instance *instance)
 {
-    const char *why = heard == CONTROL_HEARD_END ? "it closed the connection without an answer"
-                      : errno == ETIMEDOUT       ? "no answer within 5 s: the supervisor is stopped or stuck"
-                      : errno == EPROTO          ? "the answer is not lastcall's: use the same build for both"
-                                                 : strerror(errno);
-    fprintf(stderr, "lastcall status: %s: %s\n", instance->name, why);
+    const char *why = heard == CONTROL_HEARD_END ? "it closed the connection without an answer" : control_client_why(errno);
+    fprintf(stderr, "lastcall: %s: %s\n", instance->name, why);
     return 1;
 }
 
 static int refused(const struct control_reply *reply)
 {
-    fprintf(stderr, "lastcall status: %s\n", reply->text[0] ? reply->text : "refused");
+    fprintf(stderr, "lastcall: %s\n", reply->text[0] ? reply->text : "refused");
     return reply->exit_code ? reply->exit_code : 1;
 }
 
-static int print(const struct verb_options *options, const struct control_reply *reply)
+static int print(const struct options *options, const struct control_reply *reply)
 {
     int code = reply->kind == CONTROL_DONE ? reply->exit_code : 1;
-    if (options->flag_given && strcmp(reply->state.phase, "running") != 0)
+    if (options->ready && strcmp(reply->state.phase, "running") != 0)
         code = 1;
     const char *result = reply->kind == CONTROL_DONE ? "done" : "refused";
     if (options->json)
@@ -69,7 +65,7 @@ static int print(const struct verb_options *options, const struct control_reply 
     return print_words(reply) == 0 ? code : 1;
 }
 
-static int ask(const struct verb_options *options, const struct instance *instance)
+static int ask(const struct options *options, const struct instance *instance)
 {
     struct control_reply reply;
     if (control_client_ask(instance->fd, CONTROL_STATUS, 0) == -1)
@@ -78,25 +74,17 @@ static int ask(const struct verb_options *options, const struct instance *instan
     return heard == CONTROL_HEARD_REPLY ? print(options, &reply) : no_answer(heard, instance);
 }
 
-int status_main(int argc, char **argv)
+int verb_status(int argc, char **argv)
 {
-    struct verb_options options = {
-        .verb = "status",
-        .flag = "ready",
-        .usage = "status [NAME] [--ready] [-o json|text]\n\n"
-                 "Says in which phase lastcall is, and what its app has open.\n"
-                 "  --ready          exit with 0 only while the app runs and no stop or drain is under way\n"
-                 "  -o, --output     json: one object; text: for people",
-    };
+    struct options options;
     struct instance instance;
     struct error error;
-    int code = verb_options_read(&options, argc, argv);
-    if (code != -1)
-        return code;
+    if (!options_parse(&options, VERB_STATUS, argc, argv))
+        return options.exit_code;
     signal(SIGPIPE, SIG_IGN);
-    code = instance_find(&instance, options.name, &error);
+    int code = instance_find(&instance, options.name, &error);
     if (code != 0) {
-        fprintf(stderr, "lastcall status: %s\n", error.text);
+        fprintf(stderr, "lastcall: %s\n", error.text);
         return code;
     }
     code = ask(&options, &instance);
