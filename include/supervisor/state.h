@@ -89,6 +89,7 @@ struct supervisor {
     struct last_look last;
     struct hold hold;
     bool hold_on;
+    bool no_hands;           /* sockets cannot be duplicated here */
     struct marks marks;
     struct hold_hint *hints; /* heap */
     size_t hint_room;

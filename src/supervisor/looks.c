@@ -39,7 +39,8 @@ static void begin_hold(struct supervisor *s)
     for (size_t i = 0; i < s->config->target_count; i++)
         kinds[i] = (uint8_t)s->config->targets[i].kind;
     hold_finish(&s->hold);
-    hold_init(&s->hold, HOLD_WATCH, kinds, s->config->leak_transaction_us, clock_now_us());
+    enum hold_way way = s->no_hands || getenv("LASTCALL_WATCH") ? HOLD_WATCH : HOLD_MARKS;
+    hold_init(&s->hold, way, kinds, s->config->leak_transaction_us, clock_now_us());
     s->hold_on = true;
 }
 
@@ -143,19 +144,32 @@ static void record_facts(struct supervisor *s, const struct facts *facts, int64_
         record_vanished(s, facts, now_us);
 }
 
+/* Without hands there are no marks: the app is watched until it is at rest by itself. */
+static void lose_hands(struct supervisor *s, int error)
+{
+    log_warning("the app's connections cannot be held here (%s): waiting until all are idle by themselves",
+                strerror(error));
+    s->no_hands = true;
+    s->hold.way = HOLD_WATCH;
+    record_unknown(&s->record, "the app's connections could not be held", "duplicating a socket: %s", strerror(error));
+}
+
+static void give_mark(struct supervisor *s, const struct handle_row *row, const struct hold_order *order)
+{
+    struct hold_base base;
+    bool noted = false;
+    if (marks_apply(&s->marks, row, order, &base, &noted) < 0 &&
+        (errno == EPERM || errno == ENOSYS || errno == EACCES) && !s->no_hands)
+        lose_hands(s, errno);
+    if (noted)
+        hold_note_base(&s->hold, row, &base, order->step);
+}
+
 static void give_marks(struct supervisor *s, const struct facts *facts)
 {
     marks_forget_others(&s->marks, facts->rows, facts->count);
-    for (size_t i = 0; i < s->hold.order_count; i++) {
-        const struct hold_order *order = &s->hold.orders[i];
-        const struct handle_row *row = &facts->rows[order->row];
-        struct hold_base base;
-        bool noted;
-        if (marks_apply(&s->marks, row, order, &base, &noted) < 0 && errno != ESTALE && errno != ESRCH)
-            record_unknown(&s->record, "a handle could not be marked", "%s", strerror(errno));
-        if (noted)
-            hold_note_base(&s->hold, row, &base, order->step);
-    }
+    for (size_t i = 0; i < s->hold.order_count; i++)
+        give_mark(s, &facts->rows[s->hold.orders[i].row], &s->hold.orders[i]);
 }
 
 static const struct hold_hint *read_hints(struct supervisor *s, const struct facts *facts)
