@@ -38,7 +38,8 @@ const char *file_nearest_key(const char *path)
         nearest_offer(&nearest, keys[i].name, keys[i].name);
         text_copy(sections[i], sizeof sections[i], keys[i].name);
         sections[i][strcspn(sections[i], ".")] = '\0';
-        nearest_offer(&nearest, sections[i], sections[i]);
+        if (!strchr(path, '.'))
+            nearest_offer(&nearest, sections[i], sections[i]);
         nearest_offer(&part, last_part(keys[i].name), keys[i].name);
         if (keys[i].option)
             nearest_offer(&part, keys[i].option, keys[i].name);

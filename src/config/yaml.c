@@ -133,7 +133,7 @@ static void open_level(struct reading *reading, struct yaml_place at, bool is_li
     struct level *parent = top(reading);
     if (parent && parent->is_list) {
         char shown[200];
-        config_show_key(shown, sizeof shown, parent->path);
+        config_show_key(shown, sizeof shown, *parent->path ? parent->path : "the file");
         yaml_errors_add(reading->errors, at, "%s: a list holds plain values only", shown);
         reading->skip = 1;
         return;
@@ -374,13 +374,31 @@ static bool is_utf16(const char *bytes, size_t size)
     return size >= 2 && (memcmp(bytes, "\xff\xfe", 2) == 0 || memcmp(bytes, "\xfe\xff", 2) == 0);
 }
 
+/* libyaml's scanner looks at every open bracket again for each further one: a megabyte of '[' would take it minutes, before
+ * the first event. No file that is taken has as many as this. */
+static bool has_too_many_brackets(const char *bytes, size_t size)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < size; i++)
+        count += bytes[i] == '[' || bytes[i] == '{';
+    return count > 4 * YAML_MOST_ENTRIES;
+}
+
 void yaml_read(const char *bytes, size_t size, struct yaml_entries *entries, struct yaml_errors *errors)
 {
     struct reading reading = {.entries = entries, .errors = errors};
     struct yaml_place begin = {1, 1};
     yaml_parser_t parser;
+    if (size >= 3 && memcmp(bytes, "\xef\xbb\xbf", 3) == 0) { /* a byte order mark counts as no column */
+        bytes += 3;
+        size -= 3;
+    }
     if (is_utf16(bytes, size)) {
         yaml_errors_add(errors, begin, "the file is UTF-16: save it as UTF-8");
+        return;
+    }
+    if (has_too_many_brackets(bytes, size)) {
+        yaml_errors_add(errors, begin, "more than %d brackets", 4 * YAML_MOST_ENTRIES);
         return;
     }
     if (!yaml_parser_initialize(&parser)) {
