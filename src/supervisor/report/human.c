@@ -170,8 +170,8 @@ static void add_age(struct text *text, const struct handle_row *row)
     bool known = row->state != SESSION_UNKNOWN;
     uint32_t quiet_ms = row->last_sent_ms < row->last_received_ms ? row->last_sent_ms : row->last_received_ms;
     int64_t age_us = known ? row->state_age_us : row->has_info ? US_PER_MS * quiet_ms : -1;
-    if (age_us < 0)
-        return;
+    if (age_us <= 0)
+        return; /* Redis counts whole seconds: its 0 is no "0us" */
     text_add(text, known ? " " : ", quiet ");
     text_add_duration(text, age_us);
 }
