@@ -27,7 +27,7 @@ struct config_target {
 };
 
 /* Where a key's value came from. For the environment and the options `written` is how the user named it
- * ("LASTCALL_GRACE", "--grace"); it lives as long as the table of keys and main's argv. */
+ * ("LASTCALL_GRACE=5s", "--grace"): shown up to a '='; it lives as long as the environment and main's argv. */
 enum config_source { FROM_DEFAULT, FROM_FILE, FROM_ENVIRONMENT, FROM_OPTION };
 struct config_origin {
     enum config_source source;
@@ -73,7 +73,8 @@ struct config_errors {
     size_t count;                /* may be larger than the list: "… and N more" */
 };
 
-/* A value from the command line: the key of config/keys.h it sets, and how the user wrote the option. */
+/* A value from the command line: the key of config/keys.h it sets, and how the user wrote the option ("--grace", or
+ * "--grace=5s": shown up to the '='). */
 struct config_option {
     const char *key, *value, *written;
 };

@@ -92,7 +92,7 @@ static bool set_format(struct options *options, const struct option_row *row, co
     options->json = strcmp(value, "json") == 0;
     if (options->json || strcmp(value, "text") == 0)
         return true;
-    options->exit_code = options_complain(options->verb, "%s: write -o json or -o text", written);
+    options->exit_code = options_complain(options->verb, "%.*s: write -o json or -o text", (int)strcspn(written, "="), written);
     return false;
 }
 
@@ -117,7 +117,7 @@ static bool accept_silently(struct options *options, const struct option_row *ro
 static bool refuse(struct options *options, const struct option_row *row, const char *written, const char *value)
 {
     (void)value;
-    options->exit_code = options_complain(options->verb, "%s: %s", written, row->value);
+    options->exit_code = options_complain(options->verb, "%.*s: %s", (int)strcspn(written, "="), written, row->value);
     return false;
 }
 
@@ -198,8 +198,9 @@ static bool complain_unknown(struct options *options, const char *name, size_t l
             nearest_offer(&nearest, keys[i].option, keys[i].option);
     config_show_key(shown, sizeof shown, word);
     const char *best = nearest_found(&nearest);
-    options->exit_code = options_complain(options->verb, "unknown option --%s%s%s%s", shown, best ? ": did you mean --" : " (see lastcall --help)",
-                                          best ? best : "", best ? "?" : "");
+    options->exit_code = options_complain(options->verb, "unknown option --%s%s%s%s", shown,
+                                          best ? ": did you mean --" : " (see lastcall --help)", best ? best : "",
+                                          best ? "?" : "");
     return false;
 }
 
@@ -215,18 +216,11 @@ static const char *take_argument(struct options *options, const char *attached, 
     return NULL;
 }
 
-/* An own copy of "--grace", as "--grace=5s" has its value behind it: it lives as long as argv. */
-static const char *written_name(char *word)
-{
-    size_t length = strcspn(word, "=");
-    return word[length] ? strndup(word, length) : word;
-}
-
 static bool parse_long(struct options *options, char ***at)
 {
     const char *name = **at + 2;
     size_t length = strcspn(name, "=");
-    const char *attached = name[length] ? name + length + 1 : NULL, *written = written_name(**at);
+    const char *attached = name[length] ? name + length + 1 : NULL, *written = **at;
     const struct option_row *row = find_row(options, name, length, 0);
     char key_name[32] = "";
     memcpy(key_name, name, MIN(length, sizeof key_name - 1));
@@ -235,7 +229,7 @@ static bool parse_long(struct options *options, char ***at)
         return complain_unknown(options, name, length);
     const char *argument = row ? row->argument : key->argument;
     if (attached && !argument) {
-        options->exit_code = options_complain(options->verb, "%s takes no value", written);
+        options->exit_code = options_complain(options->verb, "--%.*s takes no value", (int)length, name);
         return false;
     }
     const char *value = argument ? take_argument(options, attached, at, written, argument) : NULL;

@@ -32,7 +32,7 @@ static void apply_option(struct config *config, const struct config_option *opti
         return;
     }
     if (value_set(config, key, option->value, &error) == -1)
-        config_errors_add(errors, "%s: %s", option->written, error.text);
+        config_errors_add(errors, "%.*s: %s", (int)strcspn(option->written, "="), option->written, error.text);
     config->origins[key - keys] = (struct config_origin){.source = FROM_OPTION, .written = option->written};
 }
 
