@@ -76,6 +76,7 @@ static void main_has_ended(struct supervisor *s, const struct reaped *reaped)
     s->main_ended = true;
     s->exit_code = reap_exit_code(reaped);
     s->record.exit_code = s->exit_code;
+    s->record.app_ended_us = clock_now_us();
     s->record.exit_signal = reaped->how == REAPED_SIGNALED ? reaped->value : 0;
     terminal_take_back(&s->terminal);
 }

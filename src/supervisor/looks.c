@@ -132,7 +132,7 @@ static void record_vanished(struct supervisor *s, const struct facts *facts, int
             continue;
         record_outcome(handle, OUTCOME_CLOSED_UNSEEN, now_us);
         if (handle->in_flight_at_start && handle->transaction == TRANSACTION_NONE)
-            handle->transaction = TRANSACTION_UNKNOWN;
+            handle->transaction = TRANSACTION_FINISHED; /* by the app itself, which was not told to stop */
     }
 }
 
@@ -140,6 +140,8 @@ static void record_facts(struct supervisor *s, const struct facts *facts, int64_
 {
     for (size_t i = 0; i < facts->count; i++)
         record_row(s, &facts->rows[i], (enum standing)s->hold.standings[i], now_us);
+    for (size_t i = 0; facts->sockets_seen && i < facts->target_count; i++)
+        s->record.targets[facts->targets[i].target].unseen = false;
     if (facts->sockets_seen && facts->owners_seen)
         record_vanished(s, facts, now_us);
 }

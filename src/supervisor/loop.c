@@ -37,10 +37,9 @@ static void set_deadline(struct supervisor *s)
 static void init_record(struct supervisor *s)
 {
     struct record *record = &s->record;
+    record_init(record);
     record->app_pid = s->app_pid;
     record->command = s->config->command;
-    record->exit_code = -1;
-    record->sample_age_us = -1;
     record->grace_us = s->config->grace_period_us;
     record->hands = "none";
     record->query_text = s->config->report_query_text;
@@ -48,8 +47,10 @@ static void init_record(struct supervisor *s)
     record->target_count = (unsigned)s->config->target_count;
     for (size_t i = 0; i < s->config->target_count; i++) {
         const struct config_target *target = &s->config->targets[i];
-        record->targets[i] = (struct record_target){.kind = target->kind, .look_only = target->look_only,
-                                                    .limit = target->limit};
+        record->targets[i].kind = target->kind;
+        record->targets[i].look_only = target->look_only;
+        record->targets[i].limit = target->limit;
+        record->targets[i].unseen = true;
         memcpy(record->targets[i].name, target->name, sizeof record->targets[i].name);
     }
 }

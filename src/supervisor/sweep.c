@@ -75,8 +75,8 @@ static void say_goodbye(struct supervisor *s, unsigned i, struct adopted *adopte
 {
     struct recorded_handle *handle = &s->record.handles[i];
     bool redis = kind_of(s, handle) == TARGET_REDIS;
-    if (is_held_back(adopted) && redis) {
-        socket_discard(adopted->fd);
+    if (is_held_back(adopted) && kind_of(s, handle) != TARGET_POSTGRES) {
+        socket_discard(adopted->fd); /* the client is gone, and nothing of what was held was ever sent */
         over(s, i, OUTCOME_HANDED_BACK, now_us);
         return;
     }

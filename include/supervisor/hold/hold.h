@@ -71,7 +71,8 @@ struct hold {
     uint8_t *standings;          /* heap: enum standing, one a row of the last round */
     size_t standing_room;
     struct hold_count counted;   /* of the last round */
-    bool any_open;               /* in it, some session had work open (not only a reply unread) */
+    bool any_open;               /* in it, some session had work open: not only a reply unread, not only starting up */
+    int64_t closed_at_us;        /* when that was last not so in STAGE_RELEASE */
     char why[128];               /* why the last round was not still: the first handle in flight, for the log */
 };
 

@@ -118,7 +118,7 @@ bool adopted_has_sent_since(const struct adopted *adopted)
 {
     struct socket_counters counters;
     return adopted->fd >= 0 && socket_read_counters(adopted->fd, &counters) == 0 &&
-           (counters.sent > adopted->sent_last || counters.unacked > 0);
+           (counters.sent > adopted->sent_last || counters.unacked > counters.unsent);
 }
 
 bool adopted_watch(struct adopted_table *table, int64_t now_us)

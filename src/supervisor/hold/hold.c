@@ -14,6 +14,7 @@
 #include "supervisor/hold/history.h"
 
 #define STILL_SPAN_US INT64_C(10000)    /* no byte moved for this long: a COMMIT's answer has got to where it is written down */
+#define REGATHER_US INT64_C(60000)
 #define ANSWER_LIMIT_US INT64_C(20000)  /* a slower answer proves nothing about a backend */
 enum { LEFT_LEAST_MS = 60 };            /* a held write must stay held for this long, and two round trips */
 
@@ -96,7 +97,7 @@ static void count_standing(struct hold *hold, const struct handle_row *row, cons
     if (handle->standing != STANDING_IN_FLIGHT)
         return;
     hold->counted.unknown += handle->unknown;
-    hold->any_open |= handle->open;
+    hold->any_open |= handle->open && row->state != SESSION_STARTING && row->state != SESSION_ABSENT;
     say_why(hold, row, handle);
 }
 
@@ -236,14 +237,17 @@ static bool all_open_are_known(const struct hold *hold)
     return true;
 }
 
-static void change_stage(struct hold *hold)
+/* Back to GATHER only when something stays open for so long that what is held would leave by itself. */
+static void change_stage(struct hold *hold, int64_t now_us)
 {
     if (hold->stage == STAGE_LEARN && hold->round > 1 && all_open_are_known(hold))
         hold->stage = STAGE_GATHER;
     else if (hold->stage == STAGE_GATHER && hold->counted.by_standing[STANDING_IN_FLIGHT] == 0)
         hold->stage = STAGE_RELEASE;
-    else if (hold->stage == STAGE_RELEASE && hold->any_open)
+    else if (hold->stage == STAGE_RELEASE && now_us - hold->closed_at_us >= REGATHER_US)
         hold->stage = STAGE_GATHER;
+    if (hold->stage != STAGE_RELEASE || !hold->any_open)
+        hold->closed_at_us = now_us;
 }
 
 static bool some_leave_too_soon(struct hold *hold, const struct facts *facts)
@@ -271,7 +275,7 @@ bool hold_round(struct hold *hold, const struct facts *facts, const struct hold_
         return false;
     bool still = is_still(hold, facts, now_us);
     if (hold->way == HOLD_MARKS && !frozen && !still) {
-        change_stage(hold);
+        change_stage(hold, now_us);
         give_orders(hold, facts, hints);
     }
     return still;
