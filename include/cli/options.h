@@ -1,5 +1,5 @@
-/* The command line: one table of options for all verbs, from which --help is made, too. Options of keys (--grace …) come
- * from config/keys.h. Parsing stops at the first operand or "--", as tini's does. */
+/* The command line: one table of options for all verbs, from which --help is made, too. Options of keys (--grace …)
+ * come from config/keys.h. Parsing stops at the first operand or "--", as tini's does. */
 #ifndef CLI_OPTIONS_H
 #define CLI_OPTIONS_H
 
@@ -28,8 +28,8 @@ struct options {
 };
 
 /* Parses what follows the verb: argv[0] is the verb itself (or the program, for run), argv[argc] NULL. True: go on.
- * False: everything was said (--help, --version, or one line about what is wrong); exit with options->exit_code, which is
- * 0, EXIT_USAGE, or for run EXIT_START_FAILURE. */
+ * False: everything was said (--help, --version, or one line about what is wrong); exit with options->exit_code, which
+ * is 0, EXIT_USAGE, or for run EXIT_START_FAILURE. */
 bool options_parse(struct options *options, enum verb verb, int argc, char **argv);
 
 /* Goes on parsing into the same struct: for "lastcall -v run --grace 5s -- command". */

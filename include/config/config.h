@@ -37,7 +37,7 @@ struct config_origin {
 enum { CONFIG_KEYS = 19 }; /* rows of config/keys.h; asserted there */
 
 struct config {
-    char instance[55];           /* names the socket and "lastcall/<instance>"; default: host name, "-pid" unless PID 1 */
+    char instance[55]; /* names the socket and "lastcall/<instance>"; default: host name, "-pid" unless PID 1 */
     char file[256];              /* the file that was read, or empty */
     int64_t grace_period_us;
     char user[64];               /* empty: stay who we are */
@@ -81,10 +81,10 @@ struct config_option {
 
 /* Fills `config`. `options` come first, then LASTCALL_* of the environment, then the file (`--config`, LASTCALL_CONFIG,
  * or none), then the defaults. Targets: those of the file (`targets: {}` is none at all); when no file has `targets:`,
- * DATABASE_URL, DATABASE_URL_DIRECT (or DIRECT_URL, DIRECT_DATABASE_URL, DATABASE_URL_UNPOOLED) and REDIS_URL, each also with _FILE appended: the value is
- * then read from the named file. Does no I/O but reading those files and the log: sets the log's level as soon as it is
- * known, warns of unknown LASTCALL_* and of URLs that are not lastcall's business. `config->command` becomes NULL:
- * the caller sets it. Returns 0, or -1 with at least one error. */
+ * DATABASE_URL, DATABASE_URL_DIRECT (or DIRECT_URL, DIRECT_DATABASE_URL, DATABASE_URL_UNPOOLED) and REDIS_URL, each
+ * also with _FILE appended: the value is then read from the named file. Does no I/O but reading those files and the
+ * log: sets the log's level as soon as it is known, warns of unknown LASTCALL_* and of URLs that are not lastcall's
+ * business. `config->command` becomes NULL: the caller sets it. Returns 0, or -1 with at least one error. */
 int config_load(struct config *config, const struct config_option *options, size_t option_count,
                 struct config_errors *errors);
 

@@ -1,8 +1,9 @@
 /* Connection URLs as applications write them, into the parameters that lastcall-agent connects with.
  *
- * PostgreSQL: libpq's URIs and "key=value" strings, Prisma's, SQLAlchemy's (postgresql+driver://), Django's (postgis://),
- * Ecto's, JDBC's and R2DBC's. Redis: redis://, valkey://, unix://. Nothing is passed on that is not understood: libpq
- * takes an unknown scheme, password included, for a database name. Reads text only: no file, no name service. */
+ * PostgreSQL: libpq's URIs and "key=value" strings, Prisma's, SQLAlchemy's (postgresql+driver://), Django's
+ * (postgis://), Ecto's, JDBC's and R2DBC's. Redis: redis://, valkey://, unix://. Nothing is passed on that is not
+ * understood: libpq takes an unknown scheme, password included, for a database name. Reads text only: no file, no name
+ * service. */
 #ifndef CONFIG_URL_H
 #define CONFIG_URL_H
 

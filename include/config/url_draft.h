@@ -58,8 +58,8 @@ int url_split(struct url_draft *draft, const char *at, struct url_parts *parts);
 /* Cuts the next "name=value" off *query. False at its end. Without '=' the value is an empty piece. */
 bool url_next_parameter(struct url_piece *query, struct url_piece *name, struct url_piece *value);
 
-/* Checks one decoded host (a name, an address or a socket's directory) or port. Return 0, or -1 after a failure was told;
- * `at` is where it stood. */
+/* Checks one decoded host (a name, an address or a socket's directory) or port. Return 0, or -1 after a failure was
+ * told; `at` is where it stood. */
 int url_check_host(struct url_draft *draft, const char *at, const char *host);
 int url_check_port(struct url_draft *draft, const char *at, const char *port);
 

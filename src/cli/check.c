@@ -1,4 +1,5 @@
-/* `lastcall check`: all that is wrong with a configuration, or all that is in force. Starts nothing, connects nowhere. */
+/* `lastcall check`: all that is wrong with a configuration, or all that is in force. Starts nothing, connects nowhere.
+ */
 #include <jansson.h>
 #include <stdio.h>
 #include <string.h>
@@ -40,9 +41,9 @@ static json_t *json_target(const struct config *config, const struct config_targ
     print_target_url(target, &text);
     json_t *limit = target->limit >= 0 ? json_integer(target->limit) : json_null();
     json_t *server = target->server >= 0 ? json_text(config->targets[target->server].name) : json_null();
-    return json_pack("{s:o, s:s, s:o, s:o, s:o, s:b, s:o}", "name", json_text(target->name), "kind", kinds[target->kind],
-                     "url", json_text(url), "limit", limit, "server", server, "look_only", target->look_only, "from",
-                     json_text(target->origin));
+    return json_pack("{s:o, s:s, s:o, s:o, s:o, s:b, s:o}", "name", json_text(target->name), "kind",
+                     kinds[target->kind], "url", json_text(url), "limit", limit, "server", server, "look_only",
+                     target->look_only, "from", json_text(target->origin));
 }
 
 static json_t *json_config(const struct config *config)
@@ -52,7 +53,8 @@ static json_t *json_config(const struct config *config)
         json_object_set_new(values, keys[i].name, json_key(config, &keys[i]));
     for (size_t i = 0; i < config->target_count; i++)
         json_array_append_new(targets, json_target(config, &config->targets[i]));
-    return json_pack("{s:s, s:b, s:o, s:o}", "schema", "lastcall.check/1", "valid", 1, "keys", values, "targets", targets);
+    return json_pack("{s:s, s:b, s:o, s:o}", "schema", "lastcall.check/1", "valid", 1, "keys", values, "targets",
+                     targets);
 }
 
 static size_t listed(const struct config_errors *errors)
@@ -71,7 +73,8 @@ static json_t *json_errors(const struct config_errors *errors)
 
 static int print_json(json_t *json)
 {
-    int failed = !json || json_dumpf(json, stdout, JSON_INDENT(2)) == -1 || putchar('\n') == EOF || fflush(stdout) == EOF;
+    int failed =
+        !json || json_dumpf(json, stdout, JSON_INDENT(2)) == -1 || putchar('\n') == EOF || fflush(stdout) == EOF;
     json_decref(json);
     return failed ? -1 : 0;
 }

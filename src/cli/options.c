@@ -92,7 +92,8 @@ static bool set_format(struct options *options, const struct option_row *row, co
     options->json = strcmp(value, "json") == 0;
     if (options->json || strcmp(value, "text") == 0)
         return true;
-    options->exit_code = options_complain(options->verb, "%.*s: write -o json or -o text", (int)strcspn(written, "="), written);
+    options->exit_code =
+        options_complain(options->verb, "%.*s: write -o json or -o text", (int)strcspn(written, "="), written);
     return false;
 }
 
@@ -108,7 +109,8 @@ static bool set_reference(struct options *options, const struct option_row *row,
     return options->reference = true;
 }
 
-static bool accept_silently(struct options *options, const struct option_row *row, const char *written, const char *value)
+static bool accept_silently(struct options *options, const struct option_row *row, const char *written,
+                            const char *value)
 {
     (void)options, (void)row, (void)written, (void)value;
     return true;

@@ -35,10 +35,11 @@ static void print_example_key(const struct key *key, const char *name, FILE *str
 
 static void print_example_targets(FILE *stream)
 {
-    fprintf(stream,
-            "# The servers that the app uses. Without this key they are taken from DATABASE_URL, DATABASE_URL_DIRECT (or\n"
-            "# DIRECT_URL, DIRECT_DATABASE_URL, DATABASE_URL_UNPOOLED) and REDIS_URL, each also with _FILE appended: the\n"
-            "# file that holds it. `targets: {}` means none. Of url, url_env and url_file a target has exactly one.\n");
+    fprintf(
+        stream,
+        "# The servers that the app uses. Without this key they are taken from DATABASE_URL, DATABASE_URL_DIRECT (or\n"
+        "# DIRECT_URL, DIRECT_DATABASE_URL, DATABASE_URL_UNPOOLED) and REDIS_URL, each also with _FILE appended: the\n"
+        "# file that holds it. `targets: {}` means none. Of url, url_env and url_file a target has exactly one.\n");
     for (size_t i = 0; i < TARGET_FIELDS; i++)
         fprintf(stream, "#   %-10s %s\n", target_fields[i].name, target_fields[i].help);
     fprintf(stream, "#targets:\n"
@@ -104,6 +105,7 @@ int print_reference(FILE *stream)
     fprintf(stream, "\nEach of `targets` is a name with these keys; of `url`, `url_env` and `url_file` exactly one:\n\n"
                     "| key | example | meaning |\n| --- | --- | --- |\n");
     for (size_t i = 0; i < TARGET_FIELDS; i++)
-        fprintf(stream, "| `%s` | `%s` | %s |\n", target_fields[i].name, target_fields[i].example, target_fields[i].help);
+        fprintf(stream, "| `%s` | `%s` | %s |\n", target_fields[i].name, target_fields[i].example,
+                target_fields[i].help);
     return fflush(stream) == 0 && !ferror(stream) ? 0 : -1;
 }

@@ -1,5 +1,5 @@
-/* LASTCALL_* of the environment: by the table of keys. An empty variable counts as not set: that is how compose files and
- * Helm charts leave one out. */
+/* LASTCALL_* of the environment: by the table of keys. An empty variable counts as not set: that is how compose files
+ * and Helm charts leave one out. */
 #include "config/environment.h"
 
 #include <string.h>
@@ -38,8 +38,8 @@ void environment_apply(struct config *config, struct config_errors *errors)
         key_environment_name(&keys[i], name);
         const char *whole = find_variable(name), *brief = find_variable(keys[i].short_environment);
         if (whole && brief && strcmp(strchr(whole, '=') + 1, strchr(brief, '=') + 1) != 0)
-            config_errors_add(errors, "%s and %s are both set, to different values: keep one", keys[i].short_environment,
-                              name);
+            config_errors_add(errors, "%s and %s are both set, to different values: keep one",
+                              keys[i].short_environment, name);
         else if (whole || brief)
             apply(config, &keys[i], brief ? brief : whole, errors);
     }

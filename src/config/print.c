@@ -23,8 +23,8 @@ static bool is_plain(const char *value)
 {
     static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-/:";
     size_t length = strlen(value);
-    return length > 0 && value[strspn(value, letters)] == '\0' && !strchr("-.:", value[0]) && value[length - 1] != ':' &&
-           strcasecmp(value, "null") != 0;
+    return length > 0 && value[strspn(value, letters)] == '\0' && !strchr("-.:", value[0]) &&
+           value[length - 1] != ':' && strcasecmp(value, "null") != 0;
 }
 
 void print_scalar(const char *value, struct text *text)
@@ -193,7 +193,8 @@ int config_print(const struct config *config, void *stdio_stream)
     }
     if (config->target_count == 0)
         fprintf(stream, "targets: {}%*s# %s\n", COMMENT_COLUMN - 11, "",
-                config->targets_in_file ? "none, as the file says" : "none: no file names one, nor do DATABASE_URL, REDIS_URL");
+                config->targets_in_file ? "none, as the file says"
+                                        : "none: no file names one, nor do DATABASE_URL, REDIS_URL");
     else
         fprintf(stream, "targets:\n");
     for (size_t i = 0; i < config->target_count; i++)

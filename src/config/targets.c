@@ -14,10 +14,12 @@
 
 const struct target_field target_fields[TARGET_FIELDS] = {
     [TARGET_FIELD_KIND] = {"kind", "postgres", "postgres, pgbouncer or redis; default: what the URL says"},
-    [TARGET_FIELD_URL] = {"url", "postgresql://app@db:5432/app", "how the app connects: a URL or libpq's key=value string"},
+    [TARGET_FIELD_URL] = {"url", "postgresql://app@db:5432/app",
+                          "how the app connects: a URL or libpq's key=value string"},
     [TARGET_FIELD_URL_ENV] = {"url_env", "PRIMARY_URL", "instead of url: the environment variable that holds it"},
     [TARGET_FIELD_URL_FILE] = {"url_file", "/run/secrets/primary_url", "instead of url: the file that holds it"},
-    [TARGET_FIELD_LIMIT] = {"limit", "20", "connections the app's own pool may open; default: connection_limit of the URL"},
+    [TARGET_FIELD_LIMIT] = {"limit", "20",
+                            "connections the app's own pool may open; default: connection_limit of the URL"},
     [TARGET_FIELD_SERVER] = {"server", "direct", "pgbouncer: the name of the postgres target behind it"},
     [TARGET_FIELD_LOOK_ONLY] = {"look_only", "true", "the app does not use it: lastcall only looks through it"},
 };
@@ -76,7 +78,8 @@ static void tell_unknown_field(struct taking *taking, const struct yaml_entry *e
                     best ? best : "", best ? "?" : "");
 }
 
-static void take_field(struct taking *taking, struct written *written, const struct yaml_entry *entry, const char *field)
+static void take_field(struct taking *taking, struct written *written, const struct yaml_entry *entry,
+                       const char *field)
 {
     size_t row = 0;
     while (row < TARGET_FIELDS && strcmp(target_fields[row].name, field) != 0)
@@ -97,8 +100,8 @@ static void begin_target(struct taking *taking, const struct yaml_entry *entry, 
     char shown[200];
     config_show_key(shown, sizeof shown, entry->path);
     if (!*name || name[strspn(name, letters)] || strlen(name) >= WIRE_NAME)
-        yaml_errors_add(taking->errors, entry->key, "%s: a target's name is at most %d letters, digits, '_' and '-'", shown,
-                        WIRE_NAME - 1);
+        yaml_errors_add(taking->errors, entry->key, "%s: a target's name is at most %d letters, digits, '_' and '-'",
+                        shown, WIRE_NAME - 1);
     else if (entry->kind != YAML_MAP)
         yaml_errors_add(taking->errors, entry->at, "%s: must be a map with url, url_env or url_file", shown);
     else if (taking->count == WIRE_TARGETS)
@@ -130,7 +133,8 @@ static void take_entry(struct taking *taking, const struct yaml_entry *entry)
 
 /* ---- second pass: written → targets ---- */
 
-static void field_error(struct taking *taking, const struct written *written, enum target_field_id id, const char *story)
+static void field_error(struct taking *taking, const struct written *written, enum target_field_id id,
+                        const char *story)
 {
     yaml_errors_add(taking->errors, written->fields[id]->at, "targets.%s.%s%s%s", written->name, target_fields[id].name,
                     *story == ',' ? "" : ": ", story);
@@ -254,7 +258,8 @@ static void take_server(struct taking *taking, const struct written *written)
         return;
     const struct written *server = find_written(taking, field->value, strlen(field->value));
     if (written->target->kind != TARGET_PGBOUNCER)
-        field_error(taking, written, TARGET_FIELD_SERVER, "only a pgbouncer has a server behind it: add kind: pgbouncer");
+        field_error(taking, written, TARGET_FIELD_SERVER,
+                    "only a pgbouncer has a server behind it: add kind: pgbouncer");
     else if (!server)
         field_error(taking, written, TARGET_FIELD_SERVER, "there is no target of that name");
     else if (server->target && server->target->kind != TARGET_POSTGRES)

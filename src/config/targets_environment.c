@@ -1,5 +1,5 @@
-/* DATABASE_URL, its direct companion and REDIS_URL, each also as NAME_FILE: what an app's environment says by itself. They
- * were not written for lastcall, so another database's URL is a warning; a broken one of ours is an error. */
+/* DATABASE_URL, its direct companion and REDIS_URL, each also as NAME_FILE: what an app's environment says by itself.
+ * They were not written for lastcall, so another database's URL is a warning; a broken one of ours is an error. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -95,7 +95,8 @@ static int refuse_scheme(struct url_draft *draft, size_t length)
     if (!other)
         return url_draft_fail(draft, draft->text, "no scheme: begin with postgresql:// or redis://");
     if (nearest_found(&nearest))
-        return url_draft_fail(draft, draft->text, "unknown scheme '%s': did you mean %s?", name, nearest_found(&nearest));
+        return url_draft_fail(draft, draft->text, "unknown scheme '%s': did you mean %s?", name,
+                              nearest_found(&nearest));
     draft->verdict = URL_FOREIGN;
     return url_draft_fail(draft, draft->text, "scheme '%s' is neither PostgreSQL's nor Redis's", name);
 }
@@ -107,7 +108,8 @@ static int check_bytes(struct url_draft *draft)
     if (*text == '\0')
         return url_draft_fail(draft, text, "is empty");
     if (*text == '"' || *text == '\'')
-        return url_draft_fail(draft, text, "begins with a quotation mark: take the quotes away (docker --env-file keeps them)");
+        return url_draft_fail(draft, text,
+                              "begins with a quotation mark: take the quotes away (docker --env-file keeps them)");
     for (const char *at = text; *at; at++)
         if (((unsigned char)*at < ' ' && !strchr(blanks, *at)) || *at == 0x7f)
             return url_draft_fail(draft, at, "a control character or line end");
@@ -141,7 +143,8 @@ static int read_any(struct url_draft *draft)
 enum url_verdict url_read(struct url_target *target, const char *text, struct error *error)
 {
     struct error unwanted;
-    struct url_draft draft = {.text = text, .target = target, .error = error ? error : &unwanted, .verdict = URL_BROKEN};
+    struct url_draft draft = {
+        .text = text, .target = target, .error = error ? error : &unwanted, .verdict = URL_BROKEN};
     memset(target, 0, sizeof *target);
     target->limit = -1;
     draft.stripped = text_in(target->stripped, sizeof target->stripped);

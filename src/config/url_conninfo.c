@@ -1,5 +1,5 @@
-/* libpq's "keyword=value keyword='a value'" strings, by its rules of quoting (PQconninfoParse, "Keyword/Value Connection
- * Strings"). Every parameter then goes the way a URL's goes. */
+/* libpq's "keyword=value keyword='a value'" strings, by its rules of quoting (PQconninfoParse, "Keyword/Value
+ * Connection Strings"). Every parameter then goes the way a URL's goes. */
 #include <ctype.h>
 #include <string.h>
 

@@ -186,8 +186,9 @@ static int check_signs(struct url_draft *draft, const struct url_parts *parts)
     if (!sign && parts->path.length == 0 && parts->query.at)
         sign = memchr(parts->query.at, '@', parts->query.length);
     if (sign)
-        return url_draft_fail(draft, sign, "'@' behind the host: in a password write '/' as %%2F and '?' as %%3F, in a name "
-                                           "'@' as %%40");
+        return url_draft_fail(draft, sign,
+                              "'@' behind the host: in a password write '/' as %%2F and '?' as %%3F, in a name "
+                              "'@' as %%40");
     return 0;
 }
 
@@ -236,7 +237,8 @@ int url_check_host(struct url_draft *draft, const char *at, const char *host)
     if (strchr(host, ','))
         return several_hosts(draft, at);
     if (*host == '/' || *host == '@')
-        return strlen(host) > 90 ? url_draft_fail(draft, at, "the socket's directory is too long: at most 90 bytes") : 0;
+        return strlen(host) > 90 ? url_draft_fail(draft, at, "the socket's directory is too long: at most 90 bytes")
+                                 : 0;
     if (strchr(host, ':') && endpoint_parse(&endpoint, host, 0) == -1)
         return url_draft_fail(draft, at, "the host holds a ':' but is no IPv6 address");
     if (strlen(host) > 253 || strpbrk(host, " /@?#\"'\\%[]<>") != NULL)
@@ -259,8 +261,9 @@ int url_check_port(struct url_draft *draft, const char *at, const char *port)
     if (strchr(port, ','))
         return several_hosts(draft, at);
     if (url_parse_number(port, 65535, &number) == -1 || number < 1)
-        return url_draft_fail(draft, at, "the port is no number from 1 to 65535 (in a password write '/' as %%2F, '?' as "
-                                         "%%3F; an IPv6 address stands in [ ])");
+        return url_draft_fail(draft, at,
+                              "the port is no number from 1 to 65535 (in a password write '/' as %%2F, '?' as "
+                              "%%3F; an IPv6 address stands in [ ])");
     return 0;
 }
 

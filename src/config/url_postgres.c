@@ -5,7 +5,8 @@
 #include "config/url_draft.h"
 #include "config/value.h"
 
-/* What libpq may get, in the order it is shown. application_name is not among it: the agent's sessions have their own. */
+/* What libpq may get, in the order it is shown. application_name is not among it: the agent's sessions have their own.
+ */
 static const char *const keywords[] = {
     "host", "hostaddr", "port", "user", "password", "passfile", "dbname", "connect_timeout", "options", "sslmode",
     "sslrootcert", "sslcert", "sslkey", "sslpassword", "sslcrl", "sslcrldir", "sslcompression", "sslsni", "requirepeer",
@@ -275,10 +276,12 @@ static const char *behind_postgres(const char *rest)
 static int refuse_other_driver(struct url_draft *draft, const char *rest)
 {
     draft->verdict = URL_FOREIGN;
-    return url_draft_fail(draft, rest, "this driver's URL is not PostgreSQL's: write jdbc:postgresql://host:port/database");
+    return url_draft_fail(draft, rest,
+                          "this driver's URL is not PostgreSQL's: write jdbc:postgresql://host:port/database");
 }
 
-/* "jdbc:postgresql:database", "…:/" and "…://host/database": without a host pgjdbc goes to localhost, not to a socket. */
+/* "jdbc:postgresql:database", "…:/" and "…://host/database": without a host pgjdbc goes to localhost, not to a socket.
+ */
 int url_read_jdbc(struct url_draft *draft, const char *rest)
 {
     struct url_parts parts = {0};

@@ -10,7 +10,8 @@ static int set_database(struct url_draft *draft, const char *at, const char *val
 {
     long number;
     if (*value && url_parse_number(value, 1000000, &number) == -1)
-        return url_draft_fail(draft, at, "the database is no number: write redis://host:6379/0 (a socket's path: unix:///path)");
+        return url_draft_fail(draft, at,
+                              "the database is no number: write redis://host:6379/0 (a socket's path: unix:///path)");
     url_draft_set(draft, "db", value);
     return 0;
 }

@@ -2,7 +2,6 @@
  * more documents, keys twice, keys that are no plain text, deep nesting. Values are never quoted in an error. */
 #include "config/yaml.h"
 
-#include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -34,37 +33,6 @@ struct reading {
 static struct yaml_place place_of(const yaml_mark_t *mark)
 {
     return (struct yaml_place){(unsigned)mark->line + 1, (unsigned)mark->column + 1};
-}
-
-void yaml_errors_add(struct yaml_errors *errors, struct yaml_place at, const char *format, ...)
-{
-    va_list arguments;
-    size_t row = errors->count++;
-    if (row >= sizeof errors->list / sizeof *errors->list)
-        return;
-    struct yaml_error *error = &errors->list[row];
-    error->at = at;
-    va_start(arguments, format);
-    vsnprintf(error->error.text, sizeof error->error.text, format, arguments);
-    va_end(arguments);
-}
-
-static bool is_before(struct yaml_place a, struct yaml_place b)
-{
-    return a.line != b.line ? a.line < b.line : a.column < b.column;
-}
-
-/* By insertion: stable, and they are few and nearly in order. */
-void yaml_errors_sort(struct yaml_errors *errors)
-{
-    size_t room = sizeof errors->list / sizeof *errors->list;
-    size_t count = errors->count < room ? errors->count : room;
-    for (size_t i = 1; i < count; i++)
-        for (size_t j = i; j > 0 && is_before(errors->list[j].at, errors->list[j - 1].at); j--) {
-            struct yaml_error moved = errors->list[j];
-            errors->list[j] = errors->list[j - 1];
-            errors->list[j - 1] = moved;
-        }
 }
 
 void yaml_entries_finish(struct yaml_entries *entries)
@@ -374,8 +342,8 @@ static bool is_utf16(const char *bytes, size_t size)
     return size >= 2 && (memcmp(bytes, "\xff\xfe", 2) == 0 || memcmp(bytes, "\xfe\xff", 2) == 0);
 }
 
-/* libyaml's scanner looks at every open bracket again for each further one: a megabyte of '[' would take it minutes, before
- * the first event. No file that is taken has as many as this. */
+/* libyaml's scanner looks at every open bracket again for each further one: a megabyte of '[' would take it minutes,
+ * before the first event. No file that is taken has as many as this. */
 static bool has_too_many_brackets(const char *bytes, size_t size)
 {
     size_t count = 0;

@@ -11,7 +11,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static void load(struct config *config, struct config_errors *errors, const char *bytes, size_t size)
 {
     memset(config, 0, sizeof *config);
-    config->grace_period_us = config->monitor_interval_us = config->leak_stale_us = config->leak_transaction_us = 1000000;
+    config->grace_period_us = config->monitor_interval_us = config->leak_stale_us = config->leak_transaction_us =
+        1000000;
     config->stop_signals = 1;
     errors->count = 0;
     strcpy(config->file, "fuzz.yaml");

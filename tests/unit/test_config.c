@@ -60,8 +60,8 @@ static void expect_errors(const struct config_option *options, size_t count, con
     ck_assert_int_eq(config_load(&config, options, count, &errors), -1);
     for (; wanted[i]; i++) {
         ck_assert_msg(i < errors.count, "missing: %s", wanted[i]);
-        ck_assert_msg(strncmp(errors.list[i].text, wanted[i], strlen(wanted[i])) == 0, "'%s' is not '%s'", errors.list[i].text,
-                      wanted[i]);
+        ck_assert_msg(strncmp(errors.list[i].text, wanted[i], strlen(wanted[i])) == 0, "'%s' is not '%s'",
+                      errors.list[i].text, wanted[i]);
     }
     ck_assert_msg(errors.count == i, "one more: %s", errors.list[i].text);
 }
@@ -129,7 +129,8 @@ START_TEST(test_every_source_is_checked)
     char in_file[200], signals[200];
     snprintf(in_file, sizeof in_file, "%s:1:15: grace_period: 'y' is not a duration: write 10s, 500ms, 1m30s", file);
     snprintf(signals, sizeof signals, "%s:2:18: stop.signals: 'z' is not a signal", file);
-    EXPECT_ERRORS(options, 3, "--grace: 'x' is not a duration", "LASTCALL_GRACE_PERIOD: 'w' is not a duration", in_file, signals);
+    EXPECT_ERRORS(options, 3, "--grace: 'x' is not a duration", "LASTCALL_GRACE_PERIOD: 'w' is not a duration", in_file,
+                  signals);
 }
 END_TEST
 
@@ -194,7 +195,8 @@ END_TEST
 
 START_TEST(test_pooler_and_direct)
 {
-    static const char *const names[] = {"DATABASE_URL_DIRECT", "DIRECT_URL", "DIRECT_DATABASE_URL", "DATABASE_URL_UNPOOLED"};
+    static const char *const names[] = {"DATABASE_URL_DIRECT", "DIRECT_URL", "DIRECT_DATABASE_URL",
+                                        "DATABASE_URL_UNPOOLED"};
     setenv("DATABASE_URL", "postgres://u:p@h:6432/db?pgbouncer=true", 1);
     setenv(names[_i], "postgres://u:p@h:5432/db", 1);
     load(NULL, 0);
@@ -233,7 +235,8 @@ END_TEST
 
 START_TEST(test_foreign_is_no_error)
 {
-    static const char *const urls[] = {"mysql://u:p@h/db", "sqlite:x.db", "mongodb://h", "redis://h", "jdbc:mysql://h", ""};
+    static const char *const urls[] = {"mysql://u:p@h/db", "sqlite:x.db",    "mongodb://h",
+                                       "redis://h",        "jdbc:mysql://h", ""};
     setenv("DATABASE_URL", urls[_i], 1);
     setenv("REDIS_URL", "memcached://h", 1);
     load(NULL, 0);
@@ -330,7 +333,8 @@ static void check_value(const struct config *a, const struct config *b, const st
     struct text left_text = text_in(left, sizeof left), right_text = text_in(right, sizeof right);
     value_format(a, key, &left_text);
     value_format(b, key, &right_text);
-    ck_assert_msg(key->not_in_file || key->type == KEY_NAME || strcmp(left, right) == 0, "%s: %s, %s", key->name, left, right);
+    ck_assert_msg(key->not_in_file || key->type == KEY_NAME || strcmp(left, right) == 0, "%s: %s, %s", key->name, left,
+                  right);
 }
 
 START_TEST(test_print_loads_again)

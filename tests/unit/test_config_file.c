@@ -39,7 +39,8 @@ static const struct refused {
     {"stop:\n\tsettle: 1s", "f:2:1: a tab in the indentation: YAML wants blanks"},
     {"user: a\n---\nuser: b", "f:2:1: a second document (---): one file is one document"},
     {"user: &x a", "f:1:7: an anchor (&): write the value out"},
-    {"user: &x a\ninstance: *x", "f:1:7: an anchor (&): write the value out | f:2:11: an alias (*): write the value out"},
+    {"user: &x a\ninstance: *x",
+     "f:1:7: an anchor (&): write the value out | f:2:11: an alias (*): write the value out"},
     {"stop: &x {settle: 1s}", "f:1:7: an anchor (&): write the value out"},
     {"user: !!str a", "f:1:7: a tag (!): not needed, take it away"},
     {"stop: {signals: !x [TERM]}", "f:1:17: a tag (!): not needed, take it away"},
@@ -65,8 +66,9 @@ static const struct refused {
     {"target: {}", "f:1:1: target: unknown key: did you mean targets?"},
     {"nothing_like_it: 1", "f:1:1: nothing_like_it: unknown key"},
     {"<<: {user: a}", "f:1:1: <<: unknown key"},
-    {"config: x\nsocket: y", "f:1:1: config: cannot be set in the file: use LASTCALL_CONFIG | f:2:1: socket: cannot be set in "
-                            "the file: use LASTCALL_SOCKET"},
+    {"config: x\nsocket: y",
+     "f:1:1: config: cannot be set in the file: use LASTCALL_CONFIG | f:2:1: socket: cannot be set in "
+     "the file: use LASTCALL_SOCKET"},
     {"\"a\\eb\": 1", "f:1:1: a\\x1bb: unknown key"},
     {"postgres://u:secret@h: 1", "f:1:1: ****: unknown key"},
     /* values */
@@ -85,21 +87,24 @@ static const struct refused {
     {"targets: postgres://u:secret@h", "f:1:10: targets: must be a map of keys"},
     {"targets: [a]", "f:1:10: targets: must be a map of keys"},
     {"targets: {pg: postgres://u:secret@h}", "f:1:15: targets.pg: must be a map with url, url_env or url_file"},
-    {"targets: {a b: {url: redis://h}}", "f:1:11: targets.a b: a target's name is at most 63 letters, digits, '_' and '-'"},
+    {"targets: {a b: {url: redis://h}}",
+     "f:1:11: targets.a b: a target's name is at most 63 letters, digits, '_' and '-'"},
     {"targets: {'': {url: redis://h}}", "f:1:11: targets.: a target's name is at most 63 letters, digits, '_' and '-'"},
     {"targets: {a: {}}", "f:1:11: targets.a: url, url_env or url_file is missing"},
     {"targets: {a: {url: '', limit: 3}}", "f:1:11: targets.a: url, url_env or url_file is missing"},
-    {"targets: {a: {url: redis://h, url_env: X}}", "f:1:40: targets.a.url_env: only one of url, url_env and url_file may be given"},
-    {"targets: {a: {url: 'postgres://u:secret@h:x'}}",
-     "f:1:20: targets.a.url, column 23: the port is no number from 1 to 65535 (in a password write '/' as %2F, '?' as %3F; an "
-     "IPv6 address stands in [ ])"},
-    {"targets: {a: {url: 'mysql://h'}}", "f:1:20: targets.a.url, column 1: scheme 'mysql' is neither PostgreSQL's nor Redis's"},
+    {"targets: {a: {url: redis://h, url_env: X}}",
+     "f:1:40: targets.a.url_env: only one of url, url_env and url_file may be given"},
+    {"targets: {a: {url: 'postgres://u:secret@h:x'}}", "f:1:20: targets.a.url, column 23: the port is no number from 1 "
+                                                       "to 65535 (in a password write '/' as %2F, '?' as %3F; an "
+                                                       "IPv6 address stands in [ ])"},
+    {"targets: {a: {url: 'mysql://h'}}",
+     "f:1:20: targets.a.url, column 1: scheme 'mysql' is neither PostgreSQL's nor Redis's"},
     {"targets: {a: {url_env: NOT_SET_ANYWHERE}}", "f:1:24: targets.a.url_env: that environment variable is not set"},
     {"targets: {a: {url_file: /nonexistent/x}}",
      "f:1:25: targets.a.url_file: /nonexistent/x cannot be opened: No such file or directory"},
     {"targets: {a: {url_file: /}}", "f:1:25: targets.a.url_file: / is a directory, not a file"},
     {"targets:\n  a: {url: redis://h}\n  a: {url: redis://h}", "f:3:3: targets.a: was given before, in line 2 | f:3:7: "
-                                                                "targets.a.url: was given before, in line 2"},
+                                                               "targets.a.url: was given before, in line 2"},
     {"targets: {a: {url: redis://h, limt: 3}}", "f:1:31: targets.a.limt: unknown key: did you mean limit?"},
     {"targets: {a: {url: redis://h, limit: 0}}", "f:1:38: targets.a.limit: must be a whole number from 1 to 100000"},
     {"targets: {a: {url: redis://h, limit: [1]}}", "f:1:38: targets.a.limit: must be a plain value"},
@@ -108,15 +113,18 @@ static const struct refused {
     {"targets: {a: {url: redis://h, look_only: 2}}", "f:1:42: targets.a.look_only: must be true or false"},
     {"targets: {a: {url: 'postgres://h', server: a}}",
      "f:1:44: targets.a.server: only a pgbouncer has a server behind it: add kind: pgbouncer"},
-    {"targets: {a: {url: 'postgres://h', kind: pgbouncer, server: b}}", "f:1:61: targets.a.server: there is no target of that name"},
+    {"targets: {a: {url: 'postgres://h', kind: pgbouncer, server: b}}",
+     "f:1:61: targets.a.server: there is no target of that name"},
     {"targets: {a: {url: 'postgres://h', kind: pgbouncer, server: b}, b: {url: redis://h}}",
      "f:1:61: targets.a.server: must name a postgres target"},
     /* all at once, in the file's order, whoever found them */
     {"grace_period: x\ntargets: {a: {limit: 3}}\nuser: a b\nuser: c\nlog: {level: y}\n\tz",
      "f:1:15: grace_period: 'x' is not a duration: write 10s, 500ms, 1m30s | "
      "f:2:11: targets.a: url, url_env or url_file is missing | "
-     "f:3:7: user: 'a b' is not a user: write name, uid, name:group or uid:gid | f:4:1: user: was given before, in line 3 | "
-     "f:5:14: log.level: 'y' is not one of error, warning, info, debug | f:6:1: a tab in the indentation: YAML wants blanks"},
+     "f:3:7: user: 'a b' is not a user: write name, uid, name:group or uid:gid | f:4:1: user: was given before, in "
+     "line 3 | "
+     "f:5:14: log.level: 'y' is not one of error, warning, info, debug | f:6:1: a tab in the indentation: YAML wants "
+     "blanks"},
 };
 
 START_TEST(test_refused)
@@ -131,7 +139,8 @@ static const char *const same[] = {
     "grace_period: 20s\nstop:\n  settle: 3s\n  signals: [TERM, USR1]\nuser: bob\n",
     "grace_period: 20\nstop: {settle: 3s, signals: 'TERM USR1'}\nuser: 'bob'\n",
     "stop.settle: 3s\nstop.signals:\n- USR1\n- SIGTERM\ngrace_period: \"20s\"\nuser: \"b\\\n  o\\x62\"\n",
-    "\xef\xbb\xbf%YAML 1.1\n---\r\n# comment\r\ngrace_period: 20s\r\nstop: {\"settle\": 3s, signals: [10, 15]}\r\nuser: bob\r\n...\r\n",
+    "\xef\xbb\xbf%YAML 1.1\n---\r\n# comment\r\ngrace_period: 20s\r\nstop: {\"settle\": 3s, signals: [10, "
+    "15]}\r\nuser: bob\r\n...\r\n",
     "{grace_period: 20s, stop: {settle: 3000ms, signals: [TERM, USR1, TERM]}, user: bob, log: , report: ~, http: null}",
 };
 
@@ -157,8 +166,9 @@ END_TEST
 
 START_TEST(test_targets)
 {
-    const char *yaml = "targets:\n  pool:\n    url: postgres://h:6432/db?connection_limit=3\n    kind: pgbouncer\n    server: pg\n"
-                       "    limit: 9\n  pg: {url: 'host=h', look_only: yes, server: ~}\n  r: {url_env: A_REDIS_URL}\n";
+    const char *yaml =
+        "targets:\n  pool:\n    url: postgres://h:6432/db?connection_limit=3\n    kind: pgbouncer\n    server: pg\n"
+        "    limit: 9\n  pg: {url: 'host=h', look_only: yes, server: ~}\n  r: {url_env: A_REDIS_URL}\n";
     setenv("A_REDIS_URL", "redis://x", 1);
     load_bytes(yaml, strlen(yaml));
     ck_assert_str_eq(told(), "");

@@ -15,14 +15,36 @@ static const struct duration {
     int64_t us; /* -1: refused */
     const char *shown;
 } durations[] = {
-    {"10", 10000000, "10s"},      {"10s", 10000000, "10s"},      {"500ms", 500000, "500ms"}, {"1m30s", 90000000, "1m30s"},
-    {"2h", 7200000000, "2h"},     {"1h1m1s1ms", 3661001000, "1h1m1s1ms"}, {"0", 0, "0s"},     {"0s", 0, "0s"},
-    {"90s", 90000000, "1m30s"},   {"007s", 7000000, "7s"},       {"1500ms", 1500000, "1s500ms"}, {"", -1, NULL},
-    {"s", -1, NULL},              {"10 s", -1, NULL},            {" 10s", -1, NULL},         {"10s ", -1, NULL},
-    {"-1s", -1, NULL},            {"+1s", -1, NULL},             {"1.5s", -1, NULL},         {"1s1m", -1, NULL},
-    {"1s1s", -1, NULL},           {"1m30", -1, NULL},            {"10sec", -1, NULL},        {"10S", -1, NULL},
-    {"1d", -1, NULL},             {"99999999999h", -1, NULL},    {"9999999999999999999", -1, NULL}, {"1mss", -1, NULL},
-    {"1hm", -1, NULL},            {"0x10", -1, NULL},
+    {"10", 10000000, "10s"},
+    {"10s", 10000000, "10s"},
+    {"500ms", 500000, "500ms"},
+    {"1m30s", 90000000, "1m30s"},
+    {"2h", 7200000000, "2h"},
+    {"1h1m1s1ms", 3661001000, "1h1m1s1ms"},
+    {"0", 0, "0s"},
+    {"0s", 0, "0s"},
+    {"90s", 90000000, "1m30s"},
+    {"007s", 7000000, "7s"},
+    {"1500ms", 1500000, "1s500ms"},
+    {"", -1, NULL},
+    {"s", -1, NULL},
+    {"10 s", -1, NULL},
+    {" 10s", -1, NULL},
+    {"10s ", -1, NULL},
+    {"-1s", -1, NULL},
+    {"+1s", -1, NULL},
+    {"1.5s", -1, NULL},
+    {"1s1m", -1, NULL},
+    {"1s1s", -1, NULL},
+    {"1m30", -1, NULL},
+    {"10sec", -1, NULL},
+    {"10S", -1, NULL},
+    {"1d", -1, NULL},
+    {"99999999999h", -1, NULL},
+    {"9999999999999999999", -1, NULL},
+    {"1mss", -1, NULL},
+    {"1hm", -1, NULL},
+    {"0x10", -1, NULL},
 };
 
 START_TEST(test_duration)
@@ -127,7 +149,8 @@ START_TEST(test_defaults_are_taken)
     value_describe(&keys[_i], &type_text);
     ck_assert_str_ne(type, "");
     if (keys[_i].example)
-        ck_assert_msg(value_set(&config, &keys[_i], keys[_i].example, &error) == 0, "%s: %s", keys[_i].name, error.text);
+        ck_assert_msg(value_set(&config, &keys[_i], keys[_i].example, &error) == 0, "%s: %s", keys[_i].name,
+                      error.text);
 }
 END_TEST
 

@@ -1,5 +1,5 @@
-/* Connection URLs: every form that is taken, with the parameters that come of it; every refusal, with its column; and that
- * no part of a password is ever said. */
+/* Connection URLs: every form that is taken, with the parameters that come of it; every refusal, with its column; and
+ * that no part of a password is ever said. */
 #include <check.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -37,9 +37,11 @@ static const struct taken {
     {"postgres://u:p@ss:w@h/db", TARGET_POSTGRES, -1, "host=h port=5432 user=u password=p@ss:w dbname=db", ""},
     {"postgres://u:p?ss@h/db", TARGET_POSTGRES, -1, "host=h port=5432 user=u password=p?ss dbname=db", ""},
     {"postgres://u@[::1]:5433/db", TARGET_POSTGRES, -1, "host=::1 port=5433 user=u dbname=db", ""},
-    {"postgres://%2Fvar%2Frun%2Fpostgresql/db", TARGET_POSTGRES, -1, "host=/var/run/postgresql port=5432 dbname=db", ""},
+    {"postgres://%2Fvar%2Frun%2Fpostgresql/db", TARGET_POSTGRES, -1, "host=/var/run/postgresql port=5432 dbname=db",
+     ""},
     {"postgres://u@/db?host=/tmp&port=7", TARGET_POSTGRES, -1, "host=/tmp port=7 user=u dbname=db", ""},
-    {"postgres://h/?user=a&password=b&dbname=c", TARGET_POSTGRES, -1, "host=h port=5432 user=a password=b dbname=c", ""},
+    {"postgres://h/?user=a&password=b&dbname=c", TARGET_POSTGRES, -1, "host=h port=5432 user=a password=b dbname=c",
+     ""},
     {"postgres://h?sslmode=verify-full&sslrootcert=/ca&sslcert=/c&sslkey=/k&sslpassword=s", TARGET_POSTGRES, -1,
      "host=h port=5432 sslmode=verify-full sslrootcert=/ca sslcert=/c sslkey=/k sslpassword=s", ""},
     {"postgres://h?options=endpoint%3Dx&keepalives_idle=5&connect_timeout=3", TARGET_POSTGRES, -1,
@@ -47,16 +49,17 @@ static const struct taken {
     {"postgres://h?ssl=true", TARGET_POSTGRES, -1, "host=h port=5432 sslmode=require", ""},
     {"postgres://h?ssl=true&sslmode=verify-ca", TARGET_POSTGRES, -1, "host=h port=5432 sslmode=verify-ca", ""},
     {"postgres://h?sslmode=no-verify", TARGET_POSTGRES, -1, "host=h port=5432 sslmode=require", ""},
-    {"postgres://h?application_name=x&replication=database&target_session_attrs=any&unheard_of=1&odd%20name=2&", TARGET_POSTGRES,
-     -1, "host=h port=5432", "application_name, replication, target_session_attrs, unheard_of, (no name)"},
+    {"postgres://h?application_name=x&replication=database&target_session_attrs=any&unheard_of=1&odd%20name=2&",
+     TARGET_POSTGRES, -1, "host=h port=5432",
+     "application_name, replication, target_session_attrs, unheard_of, (no name)"},
     /* Prisma */
     {"postgresql://u:p@h:6432/db?pgbouncer=true&connection_limit=5&pool_timeout=10&schema=public&statement_cache_size=0"
-     "&socket_timeout=3&connect_timeout=0", TARGET_PGBOUNCER, 5,
-     "host=h port=6432 user=u password=p dbname=db connect_timeout=0",
+     "&socket_timeout=3&connect_timeout=0",
+     TARGET_PGBOUNCER, 5, "host=h port=6432 user=u password=p dbname=db connect_timeout=0",
      "pool_timeout, schema, statement_cache_size, socket_timeout"},
     {"postgres://h?pgbouncer=false&connection_limit=0", TARGET_POSTGRES, -1, "host=h port=5432", ""},
-    {"postgres://h?sslmode=require&sslcert=/ca.pem&sslaccept=strict&sslidentity=/id.p12&sslpassword=s", TARGET_POSTGRES, -1,
-     "host=h port=5432 sslmode=verify-full sslrootcert=/ca.pem", "sslidentity, sslpassword"},
+    {"postgres://h?sslmode=require&sslcert=/ca.pem&sslaccept=strict&sslidentity=/id.p12&sslpassword=s", TARGET_POSTGRES,
+     -1, "host=h port=5432 sslmode=verify-full sslrootcert=/ca.pem", "sslidentity, sslpassword"},
     {"postgres://h?sslcert=/ca.pem", TARGET_POSTGRES, -1, "host=h port=5432 sslrootcert=/ca.pem", ""},
     {"postgres://h?sslcert=/ca.pem&sslaccept=accept_invalid_certs", TARGET_POSTGRES, -1, "host=h port=5432", "sslcert"},
     {"postgres://h?sslmode=disable&sslaccept=strict", TARGET_POSTGRES, -1, "host=h port=5432 sslmode=disable", ""},
@@ -90,7 +93,8 @@ static const struct taken {
     {"redis://:p%40@h/", TARGET_REDIS, -1, "host=h port=6379 password=p@", ""},
     {"redis://u:p@[fe80::1]:1/0", TARGET_REDIS, -1, "host=fe80::1 port=1 user=u password=p db=0", ""},
     {"valkey://h?max_connections=8&protocol=3", TARGET_REDIS, 8, "host=h port=6379", "protocol"},
-    {"unix:///run/redis.sock?db=2&password=p&username=u", TARGET_REDIS, -1, "path=/run/redis.sock user=u password=p db=2", ""},
+    {"unix:///run/redis.sock?db=2&password=p&username=u", TARGET_REDIS, -1,
+     "path=/run/redis.sock user=u password=p db=2", ""},
     {"unix://u:p@/run/redis.sock", TARGET_REDIS, -1, "path=/run/redis.sock user=u password=p", ""},
     {"redis+socket:///tmp/x?virtual_host=1", TARGET_REDIS, -1, "path=/tmp/x db=1", ""},
 };
@@ -202,7 +206,8 @@ START_TEST(test_param)
 {
     ck_assert_str_eq(url_param("host=h\0hostaddr=a\0", "hostaddr"), "a");
     ck_assert_ptr_null(url_param("hostaddr=a\0", "host"));
-    ck_assert(url_param_is_secret("password") && url_param_is_secret("sslpassword") && !url_param_is_secret("passfile"));
+    ck_assert(url_param_is_secret("password") && url_param_is_secret("sslpassword") &&
+              !url_param_is_secret("passfile"));
 }
 END_TEST
 

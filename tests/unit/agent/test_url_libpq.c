@@ -32,20 +32,49 @@ int value_parse_bool(const char *text, bool *value)
 
 /* Pieces that are put together in every combination. */
 static const char *const schemes_of_both[] = {"postgres://", "postgresql://"};
-static const char *const users[] = {"", "u@", "u:p@", ":p@", "u:@", "@", "u%40x:a%2Fb%3a@", "u:p?q@", "\xc3\xa9:\xe2\x82\xac@"};
-static const char *const hosts[] = {"", "h", "h:5433", "h:", "db.example.com:1", "10.0.0.1:65535", "[::1]", "[fe80::1]:5433",
-                                    "%2Ftmp", "%2Fvar%2Frun:6432"};
+static const char *const users[] = {
+    "", "u@", "u:p@", ":p@", "u:@", "@", "u%40x:a%2Fb%3a@", "u:p?q@", "\xc3\xa9:\xe2\x82\xac@"};
+static const char *const hosts[] = {"",
+                                    "h",
+                                    "h:5433",
+                                    "h:",
+                                    "db.example.com:1",
+                                    "10.0.0.1:65535",
+                                    "[::1]",
+                                    "[fe80::1]:5433",
+                                    "%2Ftmp",
+                                    "%2Fvar%2Frun:6432"};
 static const char *const paths[] = {"", "/", "/db", "/d%20b", "/a/b", "/%E2%82%AC"};
-static const char *const queries[] = {"", "?", "?sslmode=require", "?host=other&port=7", "?user=q&password=r&dbname=s",
-                                      "?connect_timeout=3&keepalives=0&options=-c%20x%3D1", "?ssl=true",
+static const char *const queries[] = {"",
+                                      "?",
+                                      "?sslmode=require",
+                                      "?host=other&port=7",
+                                      "?user=q&password=r&dbname=s",
+                                      "?connect_timeout=3&keepalives=0&options=-c%20x%3D1",
+                                      "?ssl=true",
                                       "?sslmode=verify-ca&sslrootcert=/ca&sslcert=/c&sslkey=/k&sslpassword=w",
-                                      "?host=/tmp", "?user=", "?hostaddr=10.0.0.2&channel_binding=require&gssencmode=disable"};
+                                      "?host=/tmp",
+                                      "?user=",
+                                      "?hostaddr=10.0.0.2&channel_binding=require&gssencmode=disable"};
 enum { COUNT_SCHEMES = 2, COUNT_USERS = 9, COUNT_HOSTS = 10, COUNT_PATHS = 6, COUNT_QUERIES = 11 };
 
 static const char *const conninfos[] = {
-    "host=h", "host=h port=5433 dbname=db", "host = h  port= 1 user =u", "password='a b' user=u", "password='a\\'b\\\\c'",
-    "password=a\\ b", "password=''", "dbname=''", "host=/tmp sslmode=disable", "password=x'y", "user=u\tpassword=p",
-    "dbname=postgres://h", "options='-c a=b'", "password='\\\\' user=u", "user=\\u", "sslcert=/c",
+    "host=h",
+    "host=h port=5433 dbname=db",
+    "host = h  port= 1 user =u",
+    "password='a b' user=u",
+    "password='a\\'b\\\\c'",
+    "password=a\\ b",
+    "password=''",
+    "dbname=''",
+    "host=/tmp sslmode=disable",
+    "password=x'y",
+    "user=u\tpassword=p",
+    "dbname=postgres://h",
+    "options='-c a=b'",
+    "password='\\\\' user=u",
+    "user=\\u",
+    "sslcert=/c",
 };
 
 /* libpq's value of a keyword; NULL when unset or empty. */
@@ -71,8 +100,8 @@ static void compare(const char *text)
         const char *ours = url_param(target.params, keyword), *theirs = libpq_value(options, keyword);
         if (strcmp(keyword, "port") == 0 && !theirs)
             theirs = "5432";
-        ck_assert_msg((!ours && !theirs) || (ours && theirs && strcmp(ours, theirs) == 0), "%s: %s: ours %s, libpq's %s", text,
-                      keyword, ours ? ours : "(none)", theirs ? theirs : "(none)");
+        ck_assert_msg((!ours && !theirs) || (ours && theirs && strcmp(ours, theirs) == 0),
+                      "%s: %s: ours %s, libpq's %s", text, keyword, ours ? ours : "(none)", theirs ? theirs : "(none)");
     }
     PQconninfoFree(options);
 }
@@ -81,8 +110,8 @@ START_TEST(test_urls)
 {
     for (int n = 0; n < COUNT_HOSTS * COUNT_PATHS * COUNT_QUERIES; n++) {
         char url[512];
-        snprintf(url, sizeof url, "%s%s%s%s%s", schemes_of_both[_i / COUNT_USERS], users[_i % COUNT_USERS], hosts[n % COUNT_HOSTS],
-                 paths[n / COUNT_HOSTS % COUNT_PATHS], queries[n / COUNT_HOSTS / COUNT_PATHS]);
+        snprintf(url, sizeof url, "%s%s%s%s%s", schemes_of_both[_i / COUNT_USERS], users[_i % COUNT_USERS],
+                 hosts[n % COUNT_HOSTS], paths[n / COUNT_HOSTS % COUNT_PATHS], queries[n / COUNT_HOSTS / COUNT_PATHS]);
         compare(url);
     }
 }
