@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <ev.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,8 +25,11 @@ struct notify {
     socklen_t address_length;
     int64_t watchdog_us;   /* half of WATCHDOG_USEC; 0: none */
     ev_timer watchdog;
-    ev_timer again;        /* runs while `unsent` is not empty */
-    char unsent[1024];     /* lines that found the queue full */
+    ev_timer again;        /* runs while something is unsent */
+    struct {               /* what is to be said, or found the queue full; a later status replaces an earlier one */
+        bool ready, stopping, has_status;
+        char status[256];
+    } unsent;
 };
 
 /* ---- sending ---- */
@@ -43,11 +47,26 @@ static int send_lines(struct notify *notify, const char *lines)
     return 0;
 }
 
+static void add_line(struct text *lines, bool wanted, const char *name, const char *value)
+{
+    if (wanted)
+        text_add(lines, "%s%s=%s", lines->length ? "\n" : "", name, value);
+}
+
+/* One datagram with all that is unsent. */
 static void send_unsent(struct notify *notify)
 {
-    if (notify->unsent[0] && send_lines(notify, notify->unsent) == -1)
+    char at[400];
+    struct text lines = text_in(at, sizeof at);
+    add_line(&lines, notify->unsent.ready, "READY", "1");
+    add_line(&lines, notify->unsent.stopping, "STOPPING", "1");
+    add_line(&lines, notify->unsent.has_status, "STATUS", notify->unsent.status);
+    if (lines.length > 0 && send_lines(notify, at) == -1) {
+        if (!ev_is_active(&notify->again))
+            ev_timer_again(notify->loop, &notify->again);
         return;
-    notify->unsent[0] = 0;
+    }
+    notify->unsent.ready = notify->unsent.stopping = notify->unsent.has_status = false;
     ev_timer_stop(notify->loop, &notify->again);
 }
 
@@ -58,37 +77,14 @@ static void send_again(struct ev_loop *loop, ev_timer *timer, int events)
     send_unsent(timer->data);
 }
 
-/* In order: behind what is still unsent. A later line of the same name counts, so nothing is lost by waiting. */
-static void say(struct notify *notify, const char *lines)
+static void note_status(struct notify *notify, const char *status)
 {
-    send_unsent(notify);
-    if (!notify->unsent[0] && send_lines(notify, lines) == 0)
+    if (!status)
         return;
-    struct text unsent = text_in(notify->unsent, sizeof notify->unsent);
-    unsent.length = strlen(notify->unsent);
-    if (unsent.length + strlen(lines) + 2 > sizeof notify->unsent)
-        return;
-    text_add(&unsent, "%s%s", unsent.length ? "\n" : "", lines);
-    if (!ev_is_active(&notify->again))
-        ev_timer_again(notify->loop, &notify->again);
-}
-
-/* "STATE=1\nSTATUS=text": without a status, the state only; without a state, the status only. */
-static void say_state(struct notify *notify, const char *state, const char *status)
-{
-    char lines[400];
-    struct text text = text_in(lines, sizeof lines);
-    if (!notify)
-        return;
-    text_add(&text, "%s", state);
-    if (status) {
-        text_add(&text, "%sSTATUS=", *state ? "\n" : "");
-        size_t from = text.length;
-        text_add(&text, "%s", status);
-        for (char *at = lines + from; (at = strpbrk(at, "\r\n")) != NULL;)
-            *at = ' ';
-    }
-    say(notify, lines);
+    notify->unsent.has_status = true;
+    text_copy(notify->unsent.status, sizeof notify->unsent.status, status);
+    for (char *at = notify->unsent.status; (at = strpbrk(at, "\r\n")) != NULL;)
+        *at = ' ';
 }
 
 /* A ping that does not get through is followed by the next one. */
@@ -178,8 +174,11 @@ void notify_destroy(struct notify *notify)
 
 void notify_ready(struct notify *notify, const char *status)
 {
-    say_state(notify, "READY=1", status);
-    if (!notify || notify->watchdog_us == 0 || ev_is_active(&notify->watchdog))
+    if (!notify)
+        return;
+    notify->unsent.ready = true;
+    notify_status(notify, status);
+    if (notify->watchdog_us == 0 || ev_is_active(&notify->watchdog))
         return;
     notify->watchdog.repeat = (double)notify->watchdog_us / 1e6;
     ev_timer_again(notify->loop, &notify->watchdog);
@@ -187,12 +186,18 @@ void notify_ready(struct notify *notify, const char *status)
 
 void notify_stopping(struct notify *notify, const char *status)
 {
-    say_state(notify, "STOPPING=1", status);
+    if (!notify)
+        return;
+    notify->unsent.stopping = true;
+    notify_status(notify, status);
 }
 
 void notify_status(struct notify *notify, const char *status)
 {
-    say_state(notify, "", status ? status : "");
+    if (!notify)
+        return;
+    note_status(notify, status);
+    send_unsent(notify);
 }
 
 int64_t notify_watchdog_interval_us(const struct notify *notify)
