@@ -13,6 +13,7 @@
 #include "supervisor/state.h"
 
 #define PROGRESS_US US_PER_SECOND
+#define MOVING_US INT64_C(30000)
 
 enum { ANSWER_MS = 250, ANSWER_FROZEN_MS = 40, NEVER = -1 };
 
@@ -63,9 +64,19 @@ void looks_stop(struct supervisor *s)
     ev_timer_stop(s->loop, &s->look_timer);
 }
 
-static void look_later(struct supervisor *s)
+/* While things move the next look follows at once; a long wait for one query must not cost a core. */
+static double pause_of(const struct supervisor *s)
 {
     double pause = pause_s[s->lifecycle.phase];
+    if (s->lifecycle.phase != PHASE_HOLDING)
+        return pause;
+    int64_t quiet_us = clock_now_us() - s->hold.moved_at_us;
+    return quiet_us < MOVING_US ? 0 : quiet_us < 10 * MOVING_US ? pause : 5 * pause;
+}
+
+static void look_later(struct supervisor *s)
+{
+    double pause = pause_of(s);
     if (!s->looking || pause < 0)
         return;
     ev_timer_stop(s->loop, &s->look_timer);
@@ -245,6 +256,10 @@ void looks_facts(void *supervisor, const struct facts *facts)
     if (!is_awaited(s, facts))
         return;
     round_of(s, facts);
+    log_debug("look %u: agent %lld us, in all %lld us; stage %d, %u of %u in flight, %u parked, %u held; %s", facts->look,
+              (long long)facts->took_us, (long long)(clock_now_us() - s->look_asked_at_us), (int)s->hold.stage,
+              s->hold.counted.by_standing[STANDING_IN_FLIGHT], s->hold.counted.handles,
+              s->hold.counted.by_standing[STANDING_PARKED], s->hold.counted.by_standing[STANDING_HELD], s->hold.why);
     look_later(s);
 }
 

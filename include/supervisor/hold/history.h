@@ -13,6 +13,8 @@ struct hold_handle {
     bool unknown;                /* in that round: in flight only because it is not known to be idle */
     bool answered;               /* in that round: all that had left was answered */
     bool given_up;
+    bool starting;               /* in that round: the session is starting up; its exchange is let through */
+    int64_t first_seen_us;
     /* counters of that round */
     uint64_t sent, received;
     uint32_t segments_out, unread, unsent;

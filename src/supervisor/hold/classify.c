@@ -175,11 +175,20 @@ static classify_fn *const by_state[] = {
     [SESSION_REPLICATION] = classify_exempt,
 };
 
+/* A server does not show a session of whose role it is not sure yet: a handle that appeared a moment ago is such a one. */
+static bool is_starting(const struct hold *hold, const struct hold_handle *handle, const struct handle_row *row,
+                        int64_t now_us)
+{
+    bool appeared = handle->first_seen_us > hold->began_us && now_us - handle->first_seen_us < ABSENT_LIMIT_US;
+    return row->state == SESSION_STARTING || row->state == SESSION_ABSENT || (row->state == SESSION_UNKNOWN && appeared);
+}
+
 void classify_handle(struct hold *hold, struct hold_handle *handle, const struct handle_row *row,
                      const struct hold_hint *hint, int64_t now_us)
 {
     unsigned state = row->state < sizeof by_state / sizeof *by_state ? row->state : SESSION_UNKNOWN;
     by_state[state](hold, handle, row, hint, now_us);
+    handle->starting = is_starting(hold, handle, row, now_us);
     if (handle->given_up && handle->standing == STANDING_IN_FLIGHT)
         handle->standing = STANDING_GIVEN_UP;
 }

@@ -42,6 +42,8 @@ static bool moved(const struct hold_handle *handle, const struct handle_row *row
 
 bool history_notes_movement(struct hold_handle *handle, const struct handle_row *row, int64_t now_us)
 {
+    if (handle->round == 0)
+        handle->first_seen_us = now_us;
     if (!moved(handle, row))
         return false;
     handle->quiet_since_us = now_us;

@@ -14,7 +14,7 @@
 #include "supervisor/hold/history.h"
 
 #define STILL_SPAN_US INT64_C(10000)    /* no byte moved for this long: a COMMIT's answer has got to where it is written down */
-#define REGATHER_US INT64_C(60000)
+#define REGATHER_US INT64_C(120000)
 #define ANSWER_LIMIT_US INT64_C(20000)  /* a slower answer proves nothing about a backend */
 enum { LEFT_LEAST_MS = 60 };            /* a held write must stay held for this long, and two round trips */
 
@@ -97,7 +97,7 @@ static void count_standing(struct hold *hold, const struct handle_row *row, cons
     if (handle->standing != STANDING_IN_FLIGHT)
         return;
     hold->counted.unknown += handle->unknown;
-    hold->any_open |= handle->open && row->state != SESSION_STARTING && row->state != SESSION_ABSENT;
+    hold->any_open |= handle->open && !handle->starting;
     say_why(hold, row, handle);
 }
 
@@ -164,7 +164,8 @@ static struct hold_order order_learn(struct hold_handle *handle, const struct ha
 static struct hold_order order_gather(struct hold_handle *handle, const struct handle_row *row)
 {
     bool flying = handle->standing == STANDING_IN_FLIGHT || handle->standing == STANDING_GIVEN_UP;
-    return (struct hold_order){.cork = true, .brake = !handle->blocking && !(flying && row->unread_bytes > 0),
+    return (struct hold_order){.cork = true,
+                               .brake = !handle->blocking && !handle->starting && !(flying && row->unread_bytes > 0),
                                .step = flying && row->unsent_bytes > 0};
 }
 
@@ -174,10 +175,11 @@ static bool leaves_too_soon(const struct hold_handle *handle, const struct handl
     return handle->standing == STANDING_HELD && row->timer && row->timer_ms < LEFT_LEAST_MS + 2 * row->rtt_us / 1000;
 }
 
+/* Nobody is braked: what has gone into flight again is stepped to its next boundary, and stays there held. */
 static struct hold_order order_release(struct hold_handle *handle, const struct handle_row *row)
 {
     struct hold_order order = order_gather(handle, row);
-    order.brake &= handle->open;
+    order.brake = false;
     order.step |= leaves_too_soon(handle, row);
     return order;
 }
@@ -231,7 +233,7 @@ static bool all_open_are_known(const struct hold *hold)
 {
     for (size_t i = 0; i < hold->count; i++) {
         const struct hold_handle *h = &hold->handles[i];
-        if (h->standing == STANDING_IN_FLIGHT && h->open && !h->thread && !h->by_loop)
+        if (h->standing == STANDING_IN_FLIGHT && h->open && !h->starting && !h->thread && !h->by_loop)
             return false;
     }
     return true;
