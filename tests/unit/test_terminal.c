@@ -1,7 +1,7 @@
 /* terminal: an interactive bash on a pseudo-terminal, a small supervisor made of the modules under test, and an app that
  * tells what reaches it. The test types, and reads the screen.
  *
- * The same program is all three: `test_terminal supervise [arguments]` and `test_terminal app`. */
+ * The same program is all three: `test_terminal supervise app` (or `eager`), `test_terminal app`. */
 #include <check.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "common/process.h"
+#include "common/signals.h"
 #include "supervisor/app/reap.h"
 #include "supervisor/app/signals.h"
 #include "supervisor/app/spawn.h"
@@ -38,41 +39,58 @@ static void say(const char *format, ...)
         _exit(1);
 }
 
-static void app_take(int signals)
+/* Returns true when it is told to read now (SIGUSR1). */
+static bool app_take(int signals)
 {
     struct taken_signal taken;
+    bool reads_now = false;
 
     while (signals_take(signals, &taken) == 1)
-        say("app-got-%d\n", taken.signo);
+        if (taken.signo == SIGUSR1)
+            reads_now = true;
+        else
+            say("app-got-%d\n", taken.signo);
+    return reads_now;
 }
 
-/* SIGINT and SIGCONT are read from a signalfd; the stop signals have their default effect. */
-static int run_app(void)
+static bool app_is_in_front(void)
 {
-    uint64_t ignored, mask = 0;
-    char line[256];
-    const int signals = signals_open(&ignored);
+    return !isatty(0) || tcgetpgrp(0) == getpgrp();
+}
 
-    for (int signo = 1; signo <= 64; signo++)
-        if (signo == SIGINT || signo == SIGCONT)
-            mask |= UINT64_C(1) << (signo - 1);
-    signals_set_mask(mask, NULL);
+/* Returns false at the end. */
+static bool app_read(void)
+{
+    char line[256];
+    const ssize_t size = read(0, line, sizeof line - 1);
+
+    if (size <= 0)
+        return false;
+    line[size] = '\0';
+    line[strcspn(line, "\n")] = '\0';
+    say("app-read-%s\n", line);
+    return strcmp(line, "exit") != 0;
+}
+
+/* These are read from a signalfd; the stop signals have their default effect. It reads its input when it is in the
+ * foreground; an eager one begins with a read, wherever it is. */
+static int run_app(bool is_eager)
+{
+    uint64_t ignored;
+    const int signals = signals_open(&ignored);
+    struct pollfd input = { .fd = 0, .events = POLLIN };
+    bool goes_on = true;
+
+    signals_set_mask(SIGNAL_BIT(SIGINT) | SIGNAL_BIT(SIGCONT) | SIGNAL_BIT(SIGUSR1), NULL);
     say("app-ready\n");
-    for (;;) {
-        struct pollfd waited[] = { { .fd = 0, .events = POLLIN }, { .fd = signals, .events = POLLIN } };
-        poll(waited, 2, -1);
-        app_take(signals);
-        if (!waited[0].revents)
-            continue;
-        const ssize_t size = read(0, line, sizeof line - 1);
-        if (size <= 0)
-            return 0;
-        line[size] = '\0';
-        line[strcspn(line, "\n")] = '\0';
-        if (strcmp(line, "exit") == 0)
-            return 42;
-        say("app-read-%s\n", line);
+    if (is_eager)
+        goes_on = app_read();
+    while (goes_on) {
+        const bool reads_now = app_take(signals);
+        if (reads_now || (poll(&input, app_is_in_front(), 2) == 1))
+            goes_on = app_read();
     }
+    return 42;
 }
 
 /* ---- the supervisor: as the loop does it ---- */
@@ -95,6 +113,14 @@ static void supervisor_reap(struct supervisor *supervisor)
     }
 }
 
+/* Typed at the terminal, though the app's group should have it: a shell's fg of a running job says nothing to us. */
+static void supervisor_forward(struct supervisor *supervisor, const struct taken_signal *taken)
+{
+    if (taken->by_kernel)
+        terminal_continued(&supervisor->terminal);
+    kill(taken->by_kernel ? -supervisor->app : supervisor->app, taken->signo);
+}
+
 static void supervisor_handle(struct supervisor *supervisor, const struct taken_signal *taken)
 {
     switch (taken->signo) {
@@ -105,18 +131,14 @@ static void supervisor_handle(struct supervisor *supervisor, const struct taken_
         terminal_continued(&supervisor->terminal);
         kill(-supervisor->app, SIGCONT);
         break;
-    case SIGTTIN:
-    case SIGTTOU:
-    case SIGTSTP:
-        break;
     default:
-        kill(supervisor->app, taken->signo);
+        supervisor_forward(supervisor, taken);
     }
 }
 
-static int run_supervisor(void)
+static int run_supervisor(char *kind_of_app)
 {
-    char *const argv[] = { (char *)"/proc/self/exe", (char *)"app", NULL };
+    char *const argv[] = { (char *)"/proc/self/exe", kind_of_app, NULL };
     struct supervisor supervisor = { .exit_code = -1 };
     struct spawn_failure failure;
     struct taken_signal taken;
@@ -229,7 +251,7 @@ static void start_on_terminal(char *const argv[])
         setenv("L", self, 1);
         setenv("TERM", "dumb", 1);
         setenv("HISTFILE", "", 1);
-        execvp(argv[0] ? argv[0] : self, argv[0] ? argv : (char *const[]){ self, (char *)"supervise", NULL });
+        execvp(argv[0] ? argv[0] : self, argv[0] ? argv : (char *const[]){ self, (char *)"supervise", (char *)"app", NULL });
         _exit(127);
     }
 }
@@ -254,7 +276,7 @@ static void hang_up(void)
 static void start_supervised(void)
 {
     start_bash();
-    type("$L supervise\n");
+    type("$L supervise app\n");
     expect("app-ready");
 }
 
@@ -305,7 +327,37 @@ START_TEST(ctrl_z_and_fg)
 }
 END_TEST
 
-START_TEST(ctrl_z_bg_and_fg)
+/* The first process that the shell started, and what it started. */
+static pid_t child_of(pid_t pid)
+{
+    struct process_tree tree = { 0 };
+
+    ck_assert_int_eq(process_tree_read(&tree, pid, 0), 0);
+    ck_assert_uint_gt(tree.count, 0);
+    const pid_t child = tree.pids[0];
+    process_tree_finish(&tree);
+    return child;
+}
+
+static pid_t job(void)
+{
+    return child_of(shell);
+}
+
+static pid_t app_pid(void)
+{
+    return child_of(job());
+}
+
+static char state_of_job(void)
+{
+    struct process_stat stat = { 0 };
+
+    ck_assert_int_eq(process_read_stat(job(), &stat), 0);
+    return stat.state;
+}
+
+static void continue_in_background(void)
 {
     start_supervised();
     type("\032");
@@ -313,8 +365,44 @@ START_TEST(ctrl_z_bg_and_fg)
     type("bg\n");
     expect("app-got-18");
     expect_prompt(); /* the terminal is the shell's */
+}
+
+/* The shell does not continue a job that runs, so nobody tells us: the app's first read does (SIGTTIN). */
+START_TEST(ctrl_z_bg_and_fg)
+{
+    continue_in_background();
+    kill(app_pid(), SIGUSR1); /* read now, wherever you are */
+    ck_assert(wait_until(state_of_job() == 'T'));
+    expect_prompt();
     type("fg\n");
     expect("supervise");
+    expect_app_reads("front");
+    expect_app_reads("and again");
+}
+END_TEST
+
+/* Or what is typed does: it comes to our group, by the kernel. */
+START_TEST(ctrl_z_bg_fg_and_ctrl_c)
+{
+    continue_in_background();
+    type("fg\n");
+    ck_assert(wait_until(tcgetpgrp(keyboard) == job()));
+    type("\003");
+    expect("app-got-2");
+    expect_app_reads("front");
+}
+END_TEST
+
+START_TEST(ctrl_z_bg_fg_and_ctrl_z)
+{
+    continue_in_background();
+    type("fg\n");
+    ck_assert(wait_until(tcgetpgrp(keyboard) == job()));
+    type("\032");
+    expect("Stopped");
+    expect_prompt();
+    type("fg\n");
+    expect("app-got-18");
     expect_app_reads("front");
 }
 END_TEST
@@ -323,11 +411,10 @@ END_TEST
 START_TEST(started_in_the_background)
 {
     start_bash();
-    type("$L supervise &\n");
+    type("$L supervise eager &\n");
     expect("app-ready");
+    ck_assert(wait_until(state_of_job() == 'T'));
     expect_prompt(); /* answered by the shell: the app has not taken the terminal */
-    type("\n");
-    expect("Stopped");
     type("fg\n");
     expect_app_reads("front"); /* the read(2) that it was stopped in goes on */
     expect("app-got-18");
@@ -343,7 +430,7 @@ END_TEST
 START_TEST(a_pipeline_stops_whole)
 {
     start_bash();
-    type("$L supervise | sed -u s/app/sed/\n");
+    type("$L supervise app | sed -u s/app/sed/\n");
     expect("sed-ready");
     type("one\n");
     expect("sed-read-one");
@@ -366,7 +453,7 @@ END_TEST
 START_TEST(in_a_script)
 {
     start_bash();
-    type("sh -c '$L supervise; echo status-$?; read word; echo script-read-$word'\n");
+    type("sh -c '$L supervise app; echo status-$?; read word; echo script-read-$word'\n");
     expect("app-ready");
     expect_app_reads("one");
     type("\032");
@@ -385,7 +472,7 @@ END_TEST
 START_TEST(with_standard_input_from_elsewhere)
 {
     start_bash();
-    type("mkfifo /tmp/fifo-$$; $L supervise <>/tmp/fifo-$$\n");
+    type("mkfifo /tmp/fifo-$$; $L supervise app <>/tmp/fifo-$$\n");
     expect("app-ready");
     type("\032");
     expect("Stopped");
@@ -483,6 +570,8 @@ static int run_tests(void)
     tcase_add_test(cases, ctrl_c_reaches_the_app_once);
     tcase_add_test(cases, ctrl_z_and_fg);
     tcase_add_test(cases, ctrl_z_bg_and_fg);
+    tcase_add_test(cases, ctrl_z_bg_fg_and_ctrl_c);
+    tcase_add_test(cases, ctrl_z_bg_fg_and_ctrl_z);
     tcase_add_test(cases, started_in_the_background);
     tcase_add_test(cases, a_pipeline_stops_whole);
     tcase_add_test(cases, in_a_script);
@@ -500,9 +589,9 @@ static int run_tests(void)
 
 int main(int argc, char **argv)
 {
-    if (argc > 1 && strcmp(argv[1], "supervise") == 0)
-        return run_supervisor();
-    if (argc > 1 && strcmp(argv[1], "app") == 0)
-        return run_app();
+    if (argc > 2 && strcmp(argv[1], "supervise") == 0)
+        return run_supervisor(argv[2]);
+    if (argc > 1)
+        return run_app(strcmp(argv[1], "eager") == 0);
     return run_tests();
 }

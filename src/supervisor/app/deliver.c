@@ -94,9 +94,9 @@ static int read_status(pid_t pid, struct status *status)
     return 0;
 }
 
-enum answer { WOULD_END, WOULD_HANDLE, WOULD_IGNORE, IS_UNKNOWN };
+enum answer { WOULD_END, WOULD_HANDLE, WOULD_IGNORE, WOULD_WAIT, IS_UNKNOWN };
 
-/* Blocked counts as handled: sigwait(3) and signalfd(2) take signals that are blocked. */
+/* Blocked in some thread may mean that sigwait(3) or signalfd(2) takes it, or just that it is not its time. */
 static enum answer answer_to(pid_t pid, int signo)
 {
     struct process_signals signals;
@@ -107,9 +107,11 @@ static enum answer answer_to(pid_t pid, int signo)
         return IS_UNKNOWN;
     if (bit & UNSTOPPABLE)
         return bit & NOT_FATAL ? WOULD_IGNORE : WOULD_END;
-    if ((signals.caught | signals.blocked) & bit || status.is_traced)
+    if (signals.caught & bit)
         return WOULD_HANDLE;
-    return signals.ignored & bit || status.is_init || bit & NOT_FATAL ? WOULD_IGNORE : WOULD_END;
+    if (signals.ignored & bit || status.is_init || bit & NOT_FATAL)
+        return WOULD_IGNORE;
+    return signals.blocked & bit || status.is_traced ? WOULD_WAIT : WOULD_END;
 }
 
 /* ---- does it do nothing but wait? ---- */
@@ -217,12 +219,15 @@ static const struct member *only_child(const struct members *members, const stru
     return child;
 }
 
-/* The child for which `parent` stands there and waits, and which would never hear of the signal: it ends the parent. */
+/* The child for which `parent` stands there and waits, and which would never hear of the signal. Blocked is no handling
+ * here: a thread that waits for a child does not wait for a signal. (A shell whose SIGCHLD handler is about to run blocks
+ * all of them; a freeze, which stops its child, brings it there.) */
 static const struct member *awaited_child(const struct members *members, const struct member *parent, int signo)
 {
     const struct member *child = only_child(members, parent);
+    const enum answer answer = child ? answer_to(parent->pid, signo) : IS_UNKNOWN;
 
-    if (!child || answer_to(parent->pid, signo) != WOULD_END || !all_threads(parent->pid, thread_waits))
+    if ((answer != WOULD_END && answer != WOULD_WAIT) || !all_threads(parent->pid, thread_waits))
         return NULL;
     return child;
 }
