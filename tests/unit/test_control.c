@@ -498,13 +498,15 @@ END_TEST
 /* In a child: asks as another user and tells what it saw: 'd' dropped, 's' served, 'c' could not connect. */
 static void be_stranger(int to)
 {
+    struct control_request request = {CONTROL_MAGIC, CONTROL_VERSION, CONTROL_STATUS, 0};
     char saw = 'c', byte;
     if (setresuid(0, 0, 0) == -1 || setresuid(39999, 39999, 39999) == -1)
         _exit(1);
     int fd = connect_to(path);
     if (fd != -1) {
         fcntl(fd, F_SETFL, 0);
-        saw = recv(fd, &byte, 1, 0) == 0 ? 'd' : 's';
+        send(fd, &request, sizeof request, MSG_NOSIGNAL);
+        saw = recv(fd, &byte, 1, 0) > 0 ? 's' : 'd';
     }
     _exit(write(to, &saw, 1) != 1);
 }

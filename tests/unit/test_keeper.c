@@ -147,6 +147,13 @@ static void be_wrong_target(void)
     pause();
 }
 
+static void be_wrong_end(void)
+{
+    struct message_ended ended = {.header = {sizeof ended, MESSAGE_ENDED, 0}, .target = TARGETS};
+    channel_send(3, &ended);
+    pause();
+}
+
 static void be_flood(void)
 {
     for (;;)
@@ -189,7 +196,7 @@ static const struct manner {
 } manners[] = {
     {"good", be_good},       {"exit3", be_exit3},     {"killed", be_killed},       {"garbage", be_garbage},
     {"foreign", be_foreign}, {"flood", be_flood},     {"target", be_wrong_target}, {"deaf", be_deaf},
-    {"stopped", be_stopped}, {"closed", be_closed},   {"brief", be_brief},
+    {"stopped", be_stopped}, {"closed", be_closed},   {"brief", be_brief},         {"wrong-end", be_wrong_end},
 };
 
 static void be_agent(const char *name)
@@ -490,6 +497,7 @@ static const struct {
     {"garbage", AGENT_BAD_MESSAGE, "it sent something that is no message"},
     {"foreign", AGENT_BAD_MESSAGE, "it sent LOOK, which is not its to say"},
     {"target", AGENT_BAD_MESSAGE, "it sent ROWS of a target that is not configured"},
+    {"wrong-end", AGENT_BAD_MESSAGE, "it sent ENDED of a target that is not configured"},
     {"flood", AGENT_BAD_MESSAGE, "it sent more ROWS in one look than there may be"},
     {"closed", AGENT_ENDED, "it closed its channel"},
 };
