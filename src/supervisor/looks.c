@@ -34,13 +34,21 @@ void looks_next(struct supervisor *s)
     s->look_asked = agent_keeper_look(s->keeper, ++s->look, frozen ? ANSWER_FROZEN_MS : ANSWER_MS, want_text) == 0;
 }
 
+/* Marks only while an app is brought to rest: one that was let go is never marked. */
+static enum hold_way wanted_way(const struct supervisor *s)
+{
+    bool holds = s->lifecycle.phase == PHASE_HOLDING || s->lifecycle.phase == PHASE_RESTING ||
+                 s->lifecycle.phase == PHASE_LOOKING;
+    return s->no_hands || !holds ? HOLD_WATCH : HOLD_MARKS;
+}
+
 static void begin_hold(struct supervisor *s)
 {
     uint8_t kinds[WIRE_TARGETS] = {0};
     for (size_t i = 0; i < s->config->target_count; i++)
         kinds[i] = (uint8_t)s->config->targets[i].kind;
     hold_finish(&s->hold);
-    enum hold_way way = s->no_hands || getenv("LASTCALL_WATCH") ? HOLD_WATCH : HOLD_MARKS;
+    enum hold_way way = wanted_way(s);
     hold_init(&s->hold, way, kinds, s->config->leak_transaction_us, clock_now_us());
     s->hold_on = true;
 }
@@ -48,7 +56,7 @@ static void begin_hold(struct supervisor *s)
 void looks_begin(struct supervisor *s)
 {
     bool frozen = s->lifecycle.phase == PHASE_LOOKING;
-    if (!s->hold_on)
+    if (!s->hold_on || s->hold.way != wanted_way(s))
         begin_hold(s);
     s->looking = true;
     if (frozen) {

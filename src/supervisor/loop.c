@@ -59,6 +59,8 @@ static void begin_record_of_stop(struct supervisor *s)
 {
     struct record *record = &s->record;
     record->stop_began_us = s->lifecycle.began_us;
+    if (record->app_ended_us && record->app_ended_us < record->stop_began_us)
+        record->app_ended_us = record->stop_began_us; /* its end was what began it */
     record->stop_began_wall_us = clock_wall_us() - (clock_now_us() - s->lifecycle.began_us);
     record->is_stop = s->stop_signo != 0 || s->lifecycle.drain_only;
     if (s->stop_signo)

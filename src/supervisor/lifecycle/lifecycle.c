@@ -109,10 +109,11 @@ static void enter_holding(struct lifecycle *l, int64_t now, struct lifecycle_act
     }
 }
 
-/* The intake does not exist yet: this phase has nothing to wait for. */
+/* The intake is not watched yet: this phase has nothing to wait for, and is over at once. */
 static void enter_draining(struct lifecycle *l, int64_t now, struct lifecycle_actions *actions)
 {
-    enter_holding(l, now, actions, "the intake is not watched");
+    (void)actions;
+    enter(l, PHASE_DRAINING, now, "the app's balancers have had their time");
 }
 
 static void begin_clock(struct lifecycle *l, int64_t now)
@@ -134,8 +135,6 @@ static void enter_announcing(struct lifecycle *l, int64_t now, struct lifecycle_
     add(actions, ACTION_ANNOUNCE);
     if (!l->drain_only && l->settings.signal_first)
         enter_signalled(l, now, actions, "stop.order is signal-first");
-    else if (l->settings.settle_us == 0)
-        enter_draining(l, now, actions);
 }
 
 /* Back to RUNNING after a drain that no signal followed; its time still counts for a signal that follows soon. */
@@ -200,6 +199,11 @@ static void tree_ended_early(struct lifecycle *l, int64_t now, struct lifecycle_
 static void settled(struct lifecycle *l, int64_t now, struct lifecycle_actions *actions)
 {
     enter_draining(l, now, actions);
+}
+
+static void dried_up(struct lifecycle *l, int64_t now, struct lifecycle_actions *actions)
+{
+    enter_holding(l, now, actions, "no request is waited for");
 }
 
 /* The stop signal while only a drain was asked for: from here on it is a stop. */
@@ -431,7 +435,7 @@ static cell_fn *const table[][EVENTS] = {
                           [EVENT_SWEPT] = nothing,
                           [EVENT_DEADLINE] = settled},
     [PHASE_DRAINING] = {[EVENT_STOP_SIGNAL] = drain_becomes_stop,
-                        [EVENT_ESCALATE] = settled,
+                        [EVENT_ESCALATE] = dried_up,
                         [EVENT_DRAIN] = nothing,
                         [EVENT_RESUME] = resume,
                         [EVENT_STILL] = nothing,
@@ -443,7 +447,7 @@ static cell_fn *const table[][EVENTS] = {
                         [EVENT_AGENT_LOST] = nothing,
                         [EVENT_AGENT_BACK] = nothing,
                         [EVENT_SWEPT] = nothing,
-                        [EVENT_DEADLINE] = settled},
+                        [EVENT_DEADLINE] = dried_up},
     [PHASE_HOLDING] = {[EVENT_STOP_SIGNAL] = drain_becomes_stop,
                        [EVENT_ESCALATE] = holding_escalated,
                        [EVENT_DRAIN] = nothing,
