@@ -1,5 +1,6 @@
 /* The supervisor's state, shared by the files of src/supervisor/ and by nothing else.
  *
+ *   start.c     what comes before the app
  *   loop.c      events in, phases, actions out: the one file that knows libev and the phases
  *   actions.c   action → call
  *   children.c  signals and the ends of processes → events
@@ -26,6 +27,14 @@
 
 enum { PENDING_EVENTS = 32 };
 
+/* What is settled before the app is started. */
+struct supervisor_start {
+    const struct config *config;
+    const char *agent_path;   /* of agent_keeper_find(); empty: none could be found */
+    int signal_fd;            /* of signals_open() */
+    uint64_t ignored;         /* signals that were ignored when lastcall was started */
+};
+
 /* The rows of the last look, kept because the agent's own are gone after the call. */
 struct last_look {
     struct handle_row *rows; /* heap */
@@ -51,6 +60,8 @@ struct farewell_of {
 
 struct sweep {
     bool begun;
+    bool looking;             /* the sessions' last states are asked for, before the farewells begin */
+    int64_t looking_since_us;
     struct farewell_of *list; /* heap; one a recorded handle, in the order of record.handles */
     unsigned count;
     uint32_t request;         /* the last number used */
@@ -101,6 +112,8 @@ struct supervisor {
     int64_t progress_at_us;  /* of the last progress line */
 };
 
+/* loop.c: starts the app and runs until all is done; the exit code */
+int supervisor_run(const struct supervisor_start *start);
 /* loop.c: queues an event; it is stepped when the current step is done. */
 void supervisor_post(struct supervisor *s, enum lifecycle_event event);
 void supervisor_leave(struct supervisor *s); /* ends the loop, when the agent has ended or shortly after */
@@ -126,11 +139,14 @@ void looks_next(struct supervisor *s);
 void looks_facts(void *supervisor, const struct facts *facts);
 void looks_agent_lost(void *supervisor, enum agent_loss loss, const char *why);
 void looks_let_go(struct supervisor *s);
+/* One look that shows what our own duplicates hold open. False: there is no agent to ask. */
+bool looks_ask_for_own(struct supervisor *s);
 void looks_adopt(struct supervisor *s);
 
 /* sweep.c */
 void sweep_begin(struct supervisor *s);
 void sweep_watch(struct supervisor *s); /* each few milliseconds while duplicates are held */
+void sweep_facts(struct supervisor *s, const struct facts *facts);
 void sweep_agent_lost(struct supervisor *s);
 void sweep_ended(void *supervisor, const struct message_ended *ended);
 void sweep_finish(struct supervisor *s); /* whatever is not answered by now is not known */

@@ -31,7 +31,16 @@ void looks_next(struct supervisor *s)
         return;
     bool want_text = frozen || s->record.handle_count == 0 || s->lifecycle.phase == PHASE_STOPPING;
     s->look_asked_at_us = clock_now_us();
-    s->look_asked = agent_keeper_look(s->keeper, ++s->look, frozen ? ANSWER_FROZEN_MS : ANSWER_MS, want_text) == 0;
+    unsigned answer_ms = frozen ? ANSWER_FROZEN_MS : ANSWER_MS;
+    s->look_asked = agent_keeper_look(s->keeper, ++s->look, answer_ms, want_text, false) == 0;
+}
+
+bool looks_ask_for_own(struct supervisor *s)
+{
+    if (!s->keeper || !agent_keeper_is_up(s->keeper))
+        return false;
+    s->look_asked = agent_keeper_look(s->keeper, ++s->look, ANSWER_MS, true, true) == 0;
+    return s->look_asked;
 }
 
 /* Marks only while an app is brought to rest: one that was let go is never marked. */
@@ -261,6 +270,8 @@ void looks_facts(void *supervisor, const struct facts *facts)
     keep_rows(s, facts);
     if (facts->look == s->look)
         s->look_asked = false;
+    if (s->lifecycle.phase == PHASE_SWEEPING && facts->look == s->look)
+        sweep_facts(s, facts);
     if (!is_awaited(s, facts))
         return;
     round_of(s, facts);

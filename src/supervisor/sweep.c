@@ -13,6 +13,7 @@
 #include "common/text.h"
 #include "supervisor/state.h"
 
+#define LOOK_US INT64_C(300000)    /* for the last look */
 #define SETTLE_US INT64_C(100000)  /* for the server to close after the app's own goodbye */
 #define SAID_US INT64_C(300000)    /* for the server to close after ours; then it is told to */
 #define DROPPED_US INT64_C(50000)  /* the app closed without a goodbye, the server still has it: we say it */
@@ -120,17 +121,6 @@ static void begin_farewell(struct supervisor *s, unsigned i, int64_t now_us)
         step_to(s, i, FAREWELL_SETTLING, now_us);
     else
         say_goodbye(s, i, adopted, now_us);
-}
-
-void sweep_begin(struct supervisor *s)
-{
-    int64_t now_us = clock_now_us();
-    s->sweep.begun = true;
-    s->sweep.list = calloc(s->record.handle_count ? s->record.handle_count : 1, sizeof *s->sweep.list);
-    s->sweep.count = s->sweep.list ? s->record.handle_count : 0;
-    for (unsigned i = 0; i < s->sweep.count; i++)
-        begin_farewell(s, i, now_us);
-    sweep_watch(s);
 }
 
 static void watch_settling(struct supervisor *s, unsigned i, int64_t now_us)
@@ -245,6 +235,65 @@ static void watch_farewells(struct supervisor *s, int64_t now_us)
         supervisor_post(s, EVENT_SWEPT);
 }
 
+static void begin_farewells(struct supervisor *s)
+{
+    int64_t now_us = clock_now_us();
+    s->sweep.looking = false;
+    s->sweep.list = calloc(s->record.handle_count ? s->record.handle_count : 1, sizeof *s->sweep.list);
+    s->sweep.count = s->sweep.list ? s->record.handle_count : 0;
+    for (unsigned i = 0; i < s->sweep.count; i++)
+        begin_farewell(s, i, now_us);
+    watch_farewells(s, now_us);
+}
+
+/* Has anything moved on it since its row was seen? Then nobody knows its session's state. */
+static bool is_stale(const struct adopted *adopted)
+{
+    struct socket_counters counters;
+    return adopted->fd >= 0 && socket_read_counters(adopted->fd, &counters) == 0 &&
+           (counters.sent != adopted->row.bytes_sent || counters.received != adopted->row.bytes_received);
+}
+
+static bool some_are_stale(const struct adopted_table *table)
+{
+    for (size_t i = 0; i < table->count; i++)
+        if (is_stale(&table->list[i]))
+            return true;
+    return false;
+}
+
+/* An app that ended while it ran has left sessions in states that no look has seen: one more look, while our duplicates
+ * keep them open, tells which of them have a transaction. */
+void sweep_begin(struct supervisor *s)
+{
+    s->sweep.begun = true;
+    s->sweep.looking_since_us = clock_now_us();
+    s->sweep.looking = some_are_stale(&s->adopted) && looks_ask_for_own(s);
+    if (!s->sweep.looking)
+        begin_farewells(s);
+}
+
+static void take_last_state(struct supervisor *s, const struct handle_row *row)
+{
+    struct recorded_handle *handle = record_find(&s->record, row->inode, &row->local);
+    struct adopted *adopted = adopted_find(&s->adopted, row->inode, &row->local);
+    if (!handle || !adopted)
+        return;
+    int32_t pid = handle->last.pid, fd = handle->last.fd; /* the app's, not our duplicate's */
+    handle->last = *row;
+    handle->last.pid = pid;
+    handle->last.fd = fd;
+}
+
+void sweep_facts(struct supervisor *s, const struct facts *facts)
+{
+    if (!s->sweep.looking)
+        return;
+    for (size_t i = 0; i < facts->count; i++)
+        take_last_state(s, &facts->rows[i]);
+    begin_farewells(s);
+}
+
 /* The app lives, and has closed this one: with a goodbye (the server has closed, too), or without. */
 static void watch_dropped(struct supervisor *s, struct adopted *adopted, struct recorded_handle *handle, int64_t now_us)
 {
@@ -278,7 +327,11 @@ static void watch_living(struct supervisor *s, int64_t now_us)
 void sweep_watch(struct supervisor *s)
 {
     int64_t now_us = clock_now_us();
-    if (s->sweep.begun)
+    if (s->sweep.looking && now_us - s->sweep.looking_since_us >= LOOK_US)
+        begin_farewells(s);
+    else if (s->sweep.looking)
+        return;
+    else if (s->sweep.begun)
         watch_farewells(s, now_us);
     else if (!s->main_ended)
         watch_living(s, now_us);
@@ -327,6 +380,8 @@ void sweep_ended(void *supervisor, const struct message_ended *ended)
 
 void sweep_agent_lost(struct supervisor *s)
 {
+    if (s->sweep.looking)
+        begin_farewells(s);
     for (unsigned i = 0; i < s->sweep.count; i++)
         if (s->sweep.list[i].step == FAREWELL_ASKED)
             s->sweep.list[i].step = FAREWELL_TO_END; /* asked again when there is an agent again */
@@ -346,6 +401,8 @@ static void finish_one(struct supervisor *s, unsigned i, int64_t now_us)
 void sweep_finish(struct supervisor *s)
 {
     int64_t now_us = clock_now_us();
+    if (s->sweep.looking)
+        begin_farewells(s);
     for (unsigned i = 0; i < s->sweep.count; i++)
         finish_one(s, i, now_us);
     adopted_finish(&s->adopted);

@@ -51,6 +51,7 @@ static const struct field_rule target_rules[] = {
 
 static const struct field_rule look_rules[] = {
     FLAG(struct message_look, want_text),
+    FLAG(struct message_look, with_own),
     LAST_RULE,
 };
 

@@ -79,7 +79,7 @@ const char *agent_keeper_last_loss(const struct agent_keeper *keeper);
  * answer_ms + 500 ms the agent is ended. Returns 0, or -1 and errno: ENOTCONN (no agent; if it is found out only
  * now, `lost` has been called), EAGAIN (it does not read and is ended: `lost` has been called), EINVAL (nothing that may
  * be sent), ENOBUFS, ENOMEM (the kernel has no memory now: the agent stays). */
-int agent_keeper_look(struct agent_keeper *keeper, uint32_t look, unsigned answer_ms, bool want_text);
+int agent_keeper_look(struct agent_keeper *keeper, uint32_t look, unsigned answer_ms, bool want_text, bool with_own);
 
 /* Tells the agent to end sessions (struct message_end says what the fields mean). `sessions` may be freed afterwards. */
 struct agent_end {

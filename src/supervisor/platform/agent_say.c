@@ -50,13 +50,14 @@ int agent_say_hello(int fd, const struct config *config)
     return channel_send(fd, &ready);
 }
 
-int agent_say_look(int fd, uint32_t number, unsigned answer_ms, bool want_text)
+int agent_say_look(int fd, uint32_t number, unsigned answer_ms, bool want_text, bool with_own)
 {
     struct message_look look = {
         .header = HEADER(struct message_look, MESSAGE_LOOK),
         .look = number,
         .answer_ms = answer_ms,
         .want_text = want_text,
+        .with_own = with_own,
     };
     return channel_send(fd, &look);
 }
