@@ -250,6 +250,7 @@ static void round_of(struct supervisor *s, const struct facts *facts)
 {
     int64_t now_us = clock_now_us();
     bool frozen = s->lifecycle.phase == PHASE_LOOKING;
+    s->hold.resting = s->lifecycle.drain_only;
     bool still = hold_round(&s->hold, facts, read_hints(s, facts), frozen, now_us);
     if (s->hold.standing_room < facts->count)
         return;

@@ -16,6 +16,7 @@
 #define LOOK_US INT64_C(300000)    /* for the last look */
 #define SETTLE_US INT64_C(100000)  /* for the server to close after the app's own goodbye */
 #define SAID_US INT64_C(300000)    /* for the server to close after ours; then it is told to */
+#define HELD_RESERVE_US INT64_C(12000) /* three jiffies at HZ=250 before a held write leaves */
 #define DROPPED_US INT64_C(50000)  /* the app closed without a goodbye, the server still has it: we say it */
 enum { LINGER_MS = 250, WAIT_MS = 1500 };
 
@@ -142,6 +143,20 @@ static void watch_said(struct supervisor *s, unsigned i, int64_t now_us)
         step_to(s, i, FAREWELL_TO_END, now_us);
 }
 
+/* A held write leaves by itself when its timer fires, and would be executed for nobody. When the server has not ended the
+ * session by then, the socket is reset instead: the session counts as abandoned, and nothing runs. */
+static void watch_held(struct supervisor *s, unsigned i, int64_t now_us)
+{
+    struct recorded_handle *handle = &s->record.handles[i];
+    struct adopted *adopted = duplicate_of(s, handle);
+    int64_t leaves_at_us = handle->last.looked_at_us + handle->last.timer_ms * US_PER_MS;
+    if (!adopted || adopted->fd < 0 || !handle->last.timer || now_us < leaves_at_us - HELD_RESERVE_US ||
+        !is_held_back(adopted))
+        return;
+    socket_discard(adopted->fd);
+    text_copy(handle->note, sizeof handle->note, "its unsent write was discarded before the server ended the session");
+}
+
 static void watch_nothing(struct supervisor *s, unsigned i, int64_t now_us)
 {
     (void)s, (void)i, (void)now_us;
@@ -149,8 +164,8 @@ static void watch_nothing(struct supervisor *s, unsigned i, int64_t now_us)
 
 typedef void watch_fn(struct supervisor *, unsigned, int64_t);
 static watch_fn *const watch_by_step[] = {
-    [FAREWELL_SETTLING] = watch_settling, [FAREWELL_SAID] = watch_said, [FAREWELL_TO_END] = watch_nothing,
-    [FAREWELL_ASKED] = watch_nothing,     [FAREWELL_OVER] = watch_nothing};
+    [FAREWELL_SETTLING] = watch_settling, [FAREWELL_SAID] = watch_said, [FAREWELL_TO_END] = watch_held,
+    [FAREWELL_ASKED] = watch_held,        [FAREWELL_OVER] = watch_nothing};
 
 /* Only the server behind it can be told to end what hangs on a pooler that cannot be told. */
 static bool can_be_ended(const struct supervisor *s, const struct recorded_handle *handle)

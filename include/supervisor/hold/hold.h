@@ -60,6 +60,8 @@ struct hold {
     uint8_t kinds[WIRE_TARGETS]; /* enum target_kind of each target */
     enum hold_stage stage;
     bool waited_on;              /* some standing hung on who waits: hints are wanted */
+    bool resting;                /* set by the user: a drain without a signal; all stay parked, nobody is released */
+    int64_t released_at_us;      /* when STAGE_RELEASE was entered last */
     bool with_redis;             /* Redis handles are marked too: only when stillness does not come without */
     struct hold_handle *handles; /* heap: what was seen of each handle before */
     size_t count, room;

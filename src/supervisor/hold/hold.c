@@ -15,8 +15,17 @@
 
 #define STILL_SPAN_US INT64_C(10000)    /* no byte moved for this long: a COMMIT's answer has got to where it is written down */
 #define REGATHER_US INT64_C(120000)
+#define WITHOUT_REDIS_US INT64_C(60000) /* an app often writes to Redis right after its COMMIT: it gets to */
 #define ANSWER_LIMIT_US INT64_C(20000)  /* a slower answer proves nothing about a backend */
 enum { LEFT_LEAST_MS = 60 };            /* a held write must stay held for this long, and two round trips */
+
+static bool only_redis(const struct hold *hold)
+{
+    for (unsigned i = 0; i < WIRE_TARGETS; i++)
+        if (hold->kinds[i] == TARGET_POSTGRES || hold->kinds[i] == TARGET_PGBOUNCER)
+            return false;
+    return true;
+}
 
 void hold_init(struct hold *hold, enum hold_way way, const uint8_t kinds[static WIRE_TARGETS],
                int64_t leak_transaction_us, int64_t now_us)
@@ -24,6 +33,7 @@ void hold_init(struct hold *hold, enum hold_way way, const uint8_t kinds[static 
     *hold = (struct hold){.way = way, .leak_transaction_us = leak_transaction_us, .began_us = now_us,
                           .moved_at_us = now_us};
     memcpy(hold->kinds, kinds, sizeof hold->kinds);
+    hold->with_redis = only_redis(hold);
 }
 
 void hold_finish(struct hold *hold)
@@ -244,12 +254,15 @@ static void change_stage(struct hold *hold, int64_t now_us)
 {
     if (hold->stage == STAGE_LEARN && hold->round > 1 && all_open_are_known(hold))
         hold->stage = STAGE_GATHER;
-    else if (hold->stage == STAGE_GATHER && hold->counted.by_standing[STANDING_IN_FLIGHT] == 0)
+    else if (hold->stage == STAGE_GATHER && hold->counted.by_standing[STANDING_IN_FLIGHT] == 0 && !hold->resting) {
         hold->stage = STAGE_RELEASE;
-    else if (hold->stage == STAGE_RELEASE && now_us - hold->closed_at_us >= REGATHER_US)
+        hold->released_at_us = now_us;
+    } else if (hold->stage == STAGE_RELEASE && now_us - hold->closed_at_us >= REGATHER_US)
         hold->stage = STAGE_GATHER;
     if (hold->stage != STAGE_RELEASE || !hold->any_open)
         hold->closed_at_us = now_us;
+    if (hold->stage == STAGE_RELEASE && now_us - hold->released_at_us >= WITHOUT_REDIS_US)
+        hold->with_redis = true;
 }
 
 static bool some_leave_too_soon(struct hold *hold, const struct facts *facts)
@@ -265,6 +278,8 @@ static bool some_leave_too_soon(struct hold *hold, const struct facts *facts)
 static bool is_still(struct hold *hold, const struct facts *facts, int64_t now_us)
 {
     const unsigned *n = hold->counted.by_standing;
+    if (hold->resting && hold->way == HOLD_MARKS)
+        return hold->stage != STAGE_LEARN && n[STANDING_IN_FLIGHT] == 0 && facts->sockets_seen && facts->owners_seen;
     bool released = hold->way == HOLD_WATCH || hold->stage == STAGE_RELEASE;
     return released && n[STANDING_IN_FLIGHT] == 0 && n[STANDING_PARKED] == 0 && facts->sockets_seen &&
            facts->owners_seen && now_us - hold->moved_at_us >= STILL_SPAN_US && !some_leave_too_soon(hold, facts);
@@ -285,7 +300,7 @@ bool hold_round(struct hold *hold, const struct facts *facts, const struct hold_
 
 bool hold_wants_hints(const struct hold *hold)
 {
-    return hold->way == HOLD_MARKS || hold->waited_on;
+    return (hold->way == HOLD_MARKS && hold->stage != STAGE_RELEASE) || hold->waited_on;
 }
 
 void hold_note_base(struct hold *hold, const struct handle_row *row, const struct hold_base *base, bool stepped)
