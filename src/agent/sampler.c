@@ -4,6 +4,9 @@
  *   a LOOK     LOOK                  all targets answered, or answer_ms; or another LOOK, and then without an answer
  *   a sample   READY, the interval   the same; a LOOK ends it too
  *
+ * A target that is dead is waited for as long as the others are, and for PATIENCE_MS: it must not make every round of a
+ * stop as long as answer_ms.
+ *
  * A probe that an earlier round began is not this round's: it was asked before these sockets were looked at. Its answer
  * is dropped, and the target asked again within the time that is left. */
 #include "agent/sampler.h"
@@ -14,259 +17,46 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "agent/ledger/ledger.h"
-#include "agent/sockets/sockets.h"
-#include "agent/targets/params.h"
-#include "agent/targets/target.h"
+#include "agent/sampler_state.h"
 #include "common/clock.h"
-#include "common/fd.h"
 #include "common/log.h"
 #include "common/text.h"
 
 enum {
     SAMPLE_ANSWER_MS = 2000,
-    PATH_BYTES = 128,
+    PATIENCE_MS = 50, /* for a target that is dead */
     MARGIN_US = 2000, /* a target's limit ends before the round's, so that its own reason is the one that is told */
     LEAST_US = 1000
 };
-
-struct probe {
-    struct sampler *sampler;
-    struct target *target;        /* NULL: could not be made */
-    struct message_target *message; /* heap */
-    char why_not[64];             /* target is NULL: why */
-    uint32_t under_way;           /* the round it was asked in; 0: not asked */
-    bool pending;                 /* this round still waits for it */
-    bool answered;                /* in this round: `answer` is valid */
-    struct target_answer answer;
-    int64_t asked_at_us;          /* in this round; -1 */
-};
-
-struct round {
-    uint32_t number;              /* never 0; tells rounds apart, also samples */
-    uint32_t look;                /* as the supervisor named it; 0: a sample */
-    bool runs, want_text;
-    int64_t began_us, deadline_us;
-    uint32_t answer_ms;
-    struct sockets_answer sockets;
-    int16_t path_of[WIRE_TARGETS]; /* each target's index among the looked-at paths; -1 */
-};
-
-struct sampler {
-    struct ev_loop *loop;
-    struct message_settings settings;
-    char agent_name[80];
-    sampler_send_fn *send;
-    void *context;
-    struct sockets *sockets;
-    struct probe probes[WIRE_TARGETS];
-    size_t probe_count;
-    struct round round;
-    ev_timer deadline, interval;
-};
-
-/* What to look for. */
-
-static uint16_t default_port(unsigned kind)
-{
-    return kind == TARGET_REDIS ? 6379 : kind == TARGET_PGBOUNCER ? 6432 : 5432;
-}
-
-static uint16_t port_of(const struct probe *probe)
-{
-    const char *port = params_get(probe->message->params, "port");
-    int number = port ? atoi(port) : 0;
-    return number > 0 && number <= UINT16_MAX ? (uint16_t)number : default_port(probe->message->kind);
-}
-
-static void add_port(struct sockets_question *question, uint16_t port)
-{
-    for (size_t i = 0; i < question->port_count; i++)
-        if (question->ports[i] == port)
-            return;
-    if (port && question->port_count < DIAG_PORTS)
-        question->ports[question->port_count++] = port;
-}
-
-/* Where the socket's peer is rewritten on connect (Cilium), the address behind a name has another port too. */
-static size_t addresses_of(const struct probe *probe, struct endpoint addresses[LEDGER_ADDRESSES])
-{
-    size_t count = probe->target ? target_addresses(probe->target, addresses, LEDGER_ADDRESSES) : 0;
-    return count < LEDGER_ADDRESSES ? count : LEDGER_ADDRESSES;
-}
-
-/* libpq takes a directory and finds ".s.PGSQL.PORT" in it; Redis names the socket itself. */
-static bool path_of(const struct probe *probe, char path[PATH_BYTES])
-{
-    const char *at = probe->target ? target_unix_path(probe->target) : NULL;
-    if (!at)
-        return false;
-    struct text text = text_in(path, PATH_BYTES);
-    text_add(&text, "%s", at);
-    if (probe->message->kind != TARGET_REDIS && !strstr(at, "/.s.PGSQL."))
-        text_add(&text, "/.s.PGSQL.%u", port_of(probe));
-    return !text.cut;
-}
-
-static int16_t add_path(struct sockets_question *question, char paths[][PATH_BYTES], const struct probe *probe)
-{
-    char path[PATH_BYTES];
-    if (!path_of(probe, path))
-        return -1;
-    for (size_t i = 0; i < question->path_count; i++)
-        if (strcmp(question->paths[i], path) == 0)
-            return (int16_t)i;
-    memcpy(paths[question->path_count], path, sizeof path);
-    question->paths[question->path_count] = paths[question->path_count];
-    return (int16_t)question->path_count++;
-}
-
-static void add_ports(struct sockets_question *question, const struct probe *probe)
-{
-    struct endpoint addresses[LEDGER_ADDRESSES];
-    size_t count = addresses_of(probe, addresses);
-    add_port(question, port_of(probe));
-    for (size_t i = 0; i < count; i++)
-        add_port(question, addresses[i].port);
-}
-
-static void look_at_sockets(struct sampler *sampler)
-{
-    struct round *round = &sampler->round;
-    char paths[WIRE_TARGETS][PATH_BYTES];
-    struct sockets_question question = {
-        .root = sampler->settings.supervisor_pid, .except = getpid(), .want_epoll = round->want_text};
-    for (size_t i = 0; i < sampler->probe_count; i++) {
-        round->path_of[i] = add_path(&question, paths, &sampler->probes[i]);
-        if (round->path_of[i] < 0)
-            add_ports(&question, &sampler->probes[i]);
-    }
-    round->sockets = sockets_look(sampler->sockets, &question);
-}
-
-/* What goes out. */
-
-static const char *reason_of(const struct sampler *sampler, const struct probe *probe, struct text *text)
-{
-    if (!probe->target)
-        return probe->why_not;
-    if (probe->answered)
-        return probe->answer.ok ? target_why(probe->target) : probe->answer.why;
-    text_add(text, "no answer within %u ms", sampler->round.answer_ms);
-    if (target_up(probe->target) != TARGET_UP && *target_why(probe->target))
-        text_add(text, ": %s", target_why(probe->target));
-    return text->at;
-}
-
-static void send_state(struct sampler *sampler, const struct probe *probe)
-{
-    const struct target_answer *answer = &probe->answer;
-    bool ok = probe->answered && answer->ok;
-    char at[160];
-    struct text text = text_in(at, sizeof at);
-    struct message_target_state state = {
-        .header = {sizeof state, MESSAGE_TARGET_STATE, 0},
-        .look = sampler->round.look,
-        .target = probe->message->index,
-        .up = (uint8_t)(probe->target ? target_up(probe->target) : TARGET_DOWN),
-        .answered = ok,
-        .asked_at_us = ok ? answer->asked_at_us : probe->asked_at_us,
-        .answer_us = ok ? answer->took_us : -1,
-        .server_sessions = ok ? answer->server_sessions : -1,
-        .server_max = ok ? answer->server_max : -1,
-        .translated = probe->target && target_is_translated(probe->target) == 1,
-    };
-    text_copy(state.why, sizeof state.why, reason_of(sampler, probe, &text));
-    sampler->send(sampler->context, &state);
-}
-
-static struct ledger_target ledger_target_of(const struct sampler *sampler, const struct probe *probe)
-{
-    struct ledger_target target = {
-        .kind = probe->message->kind,
-        .look_only = probe->message->look_only,
-        .server = probe->message->server,
-        .port = port_of(probe),
-        .path = sampler->round.path_of[probe->message->index],
-        .translated = probe->target ? target_is_translated(probe->target) : -1,
-        .answered = probe->answered && probe->answer.ok,
-        .sessions = probe->answer.sessions,
-        .session_count = probe->answer.session_count,
-    };
-    target.address_count = addresses_of(probe, target.addresses);
-    return target;
-}
-
-static long join_rows(const struct sampler *sampler, struct handle_row *rows)
-{
-    struct ledger_target targets[WIRE_TARGETS];
-    const struct ledger_input input = {
-        .sockets = sampler->round.sockets.at,
-        .socket_count = sampler->round.sockets.count,
-        .targets = targets,
-        .target_count = sampler->probe_count,
-        .application_name = sampler->settings.application_name,
-        .query_text = sampler->settings.query_text && sampler->round.want_text,
-    };
-    for (size_t i = 0; i < sampler->probe_count; i++)
-        targets[i] = ledger_target_of(sampler, &sampler->probes[i]);
-    return ledger_join(&input, rows);
-}
-
-/* Packets of at most WIRE_ROWS; at least one, since the last one closes the look. */
-static void send_rows(struct sampler *sampler, const struct handle_row *rows, size_t count, struct message_rows *packet)
-{
-    const struct round *round = &sampler->round;
-    size_t sent = 0;
-    do {
-        size_t part = count - sent < WIRE_ROWS ? count - sent : WIRE_ROWS;
-        *packet = (struct message_rows){
-            .header = {(uint32_t)(sizeof *packet + part * sizeof *rows), MESSAGE_ROWS, (uint16_t)part},
-            .look = round->look,
-            .last = sent + part == count,
-            .sockets_seen = round->sockets.sockets_seen,
-            .owners_seen = round->sockets.owners_seen,
-            .took_us = clock_now_us() - round->began_us,
-        };
-        if (part)
-            memcpy(packet->rows, rows + sent, part * sizeof *rows);
-        sampler->send(sampler->context, packet);
-        sent += part;
-    } while (sent < count);
-}
-
-static void send_answer(struct sampler *sampler)
-{
-    struct message_rows none, *packet _cleanup_free_ = malloc(sizeof *packet + WIRE_ROWS * sizeof(struct handle_row));
-    struct handle_row *rows _cleanup_free_ = calloc(sampler->round.sockets.count + 1, sizeof *rows);
-    long count = packet && rows ? join_rows(sampler, rows) : -1;
-    for (size_t i = 0; i < sampler->probe_count; i++)
-        send_state(sampler, &sampler->probes[i]);
-    if (count >= 0) {
-        send_rows(sampler, rows, (size_t)count, packet);
-        return;
-    }
-    log_error("no memory for the rows of a look at %zu sockets", sampler->round.sockets.count);
-    sampler->round.sockets.sockets_seen = 0; /* nothing is known, rather than nothing is there */
-    send_rows(sampler, NULL, 0, &none);
-}
 
 static void round_end(struct sampler *sampler)
 {
     ev_timer_stop(sampler->loop, &sampler->deadline);
     sampler->round.runs = false;
-    send_answer(sampler);
+    sampler_send_answer(sampler);
 }
 
 /* Asking. */
 
-static bool round_is_complete(const struct sampler *sampler)
+static void note_state(struct probe *probe)
 {
-    for (size_t i = 0; i < sampler->probe_count; i++)
-        if (sampler->probes[i].pending)
+    enum target_up up = target_up(probe->target);
+    if (up == TARGET_UP || up == TARGET_DOWN)
+        probe->dead = up == TARGET_DOWN; /* while it connects again it is what it was */
+}
+
+static bool round_is_complete(struct sampler *sampler)
+{
+    bool patient = clock_now_us() < sampler->round.patience_us;
+    for (size_t i = 0; i < sampler->probe_count; i++) {
+        struct probe *probe = &sampler->probes[i];
+        if (!probe->pending)
+            continue;
+        note_state(probe);
+        if (patient || !probe->dead)
             return false;
+    }
     return true;
 }
 
@@ -321,10 +111,40 @@ static void probe_answered(void *context, struct target *target, const struct ta
         round_end(sampler);
 }
 
-static void deadline_passed(struct ev_loop *loop, ev_timer *watcher, int events)
+/* The timer of a round: first for its patience, then for its end. */
+static void set_timer(struct sampler *sampler)
 {
+    const struct round *round = &sampler->round;
+    int64_t now = clock_now_us(), at = round->deadline_us;
+    if (now < round->patience_us && round->patience_us < at)
+        at = round->patience_us;
+    ev_now_update(sampler->loop);
+    ev_timer_stop(sampler->loop, &sampler->deadline);
+    ev_timer_set(&sampler->deadline, at > now ? (double)(at - now) / (double)US_PER_SECOND : 0., 0.);
+    ev_timer_start(sampler->loop, &sampler->deadline);
+}
+
+static void give_up_pending(struct sampler *sampler)
+{
+    for (size_t i = 0; i < sampler->probe_count; i++) {
+        struct probe *probe = &sampler->probes[i];
+        if (probe->pending && target_up(probe->target) != TARGET_UP)
+            probe->dead = true;
+    }
+}
+
+static void time_passed(struct ev_loop *loop, ev_timer *watcher, int events)
+{
+    struct sampler *sampler = watcher->data;
     (void)loop, (void)events;
-    round_end(watcher->data);
+    if (round_is_complete(sampler)) {
+        round_end(sampler);
+    } else if (clock_now_us() >= sampler->round.deadline_us) {
+        give_up_pending(sampler);
+        round_end(sampler);
+    } else {
+        set_timer(sampler);
+    }
 }
 
 static void round_begin(struct sampler *sampler, uint32_t look, uint32_t answer_ms, bool want_text)
@@ -337,20 +157,15 @@ static void round_begin(struct sampler *sampler, uint32_t look, uint32_t answer_
                             .runs = true,
                             .want_text = want_text,
                             .began_us = now,
-                            .deadline_us = now + answer_ms * US_PER_MS,
-                            .answer_ms = answer_ms};
-    look_at_sockets(sampler);
+                            .patience_us = now + PATIENCE_MS * US_PER_MS,
+                            .deadline_us = now + answer_ms * US_PER_MS};
+    sampler_look_at_sockets(sampler);
     for (size_t i = 0; i < sampler->probe_count; i++)
         probe_begin(&sampler->probes[i]);
-    if (round_is_complete(sampler)) {
+    if (round_is_complete(sampler))
         round_end(sampler);
-        return;
-    }
-    int64_t left = round->deadline_us - clock_now_us();
-    ev_now_update(sampler->loop);
-    ev_timer_stop(sampler->loop, &sampler->deadline);
-    ev_timer_set(&sampler->deadline, left > 0 ? (double)left / (double)US_PER_SECOND : 0., 0.);
-    ev_timer_start(sampler->loop, &sampler->deadline);
+    else
+        set_timer(sampler);
 }
 
 void sampler_look(struct sampler *sampler, const struct message_look *message)
@@ -426,7 +241,7 @@ struct sampler *sampler_create(struct ev_loop *loop, const struct message_settin
     sampler->send = send;
     sampler->context = context;
     set_agent_name(sampler);
-    ev_timer_init(&sampler->deadline, deadline_passed, 0., 0.);
+    ev_timer_init(&sampler->deadline, time_passed, 0., 0.);
     ev_timer_init(&sampler->interval, interval_passed, 0., 0.);
     sampler->deadline.data = sampler->interval.data = sampler;
     sampler->sockets = sockets_create();

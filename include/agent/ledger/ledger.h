@@ -15,7 +15,6 @@ enum { LEDGER_ADDRESSES = 32 };
 
 /* One target as it stands in this look. */
 struct ledger_target {
-    uint8_t kind;           /* enum target_kind */
     bool look_only;
     int16_t server;         /* pgbouncer: the postgres target behind it; -1 */
     uint16_t port;          /* as configured */

@@ -146,15 +146,46 @@ static bool is_candidate(const struct join *join, const struct view *view, const
     return !client_in_name(join->input->application_name, session, &client) && !is_taken(join, session);
 }
 
-/* At work first, so that with more sessions than sockets none that is in flight is left out; then the oldest. */
-static int compare_candidates(const void *a, const void *b)
+static int compare_ages(const struct session *x, const struct session *y)
 {
-    const struct session *x = *(const struct session *const *)a, *y = *(const struct session *const *)b;
-    if ((x->state != SESSION_IDLE) != (y->state != SESSION_IDLE))
-        return x->state != SESSION_IDLE ? -1 : 1;
     if (x->start != y->start)
         return x->start < y->start ? -1 : 1;
     return x->id < y->id ? -1 : x->id > y->id;
+}
+
+static int compare_by_work(const void *a, const void *b)
+{
+    const struct session *x = *(const struct session *const *)a, *y = *(const struct session *const *)b;
+    bool x_works = x->state != SESSION_IDLE, y_works = y->state != SESSION_IDLE;
+    return x_works != y_works ? y_works - x_works : compare_ages(x, y);
+}
+
+static int compare_by_age(const void *a, const void *b)
+{
+    return compare_ages(*(const struct session *const *)a, *(const struct session *const *)b);
+}
+
+/* The sessions that the sockets are paired with: with more of them than sockets none that is at work is left out. Oldest
+ * first, as the sockets are: their inodes were given out in order, more or less. */
+static size_t choose(const struct session **candidates, size_t count, size_t sockets)
+{
+    qsort(candidates, count, sizeof *candidates, compare_by_work);
+    count = count < sockets ? count : sockets;
+    qsort(candidates, count, sizeof *candidates, compare_by_age);
+    return count;
+}
+
+static bool is_left(const struct join *join, size_t socket, int target)
+{
+    return join->matches[socket].target == target && !join->matches[socket].session;
+}
+
+static size_t count_left(const struct join *join, int target)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < join->input->socket_count; i++)
+        count += is_left(join, i, target);
+    return count;
 }
 
 static int join_by_name(struct join *join, int target)
@@ -167,9 +198,9 @@ static int join_by_name(struct join *join, int target)
     for (size_t i = 0; i < sessions; i++)
         if (is_candidate(join, view, &view->target->sessions[i]))
             candidates[count++] = &view->target->sessions[i];
-    qsort(candidates, count, sizeof *candidates, compare_candidates);
+    count = choose(candidates, count, count_left(join, target));
     for (size_t i = 0; i < join->input->socket_count && next < count; i++)
-        if (join->matches[i].target == target && !join->matches[i].session) {
+        if (is_left(join, i, target)) {
             join->matches[i].session = candidates[next++];
             join->matches[i].known_by = KNOWN_BY_NAME;
         }
@@ -239,7 +270,7 @@ static void copy_session(const struct join *join, struct handle_row *row, const 
     row->tls = session->tls;
     row->known_by = match->known_by;
     row->session_start = session->start;
-    if (view->target->kind == TARGET_PGBOUNCER && session->server_pid)
+    if (session->server_pid)
         copy_linked_activity(join, row, view, session);
     else
         copy_activity(row, session, join->input->query_text);

@@ -33,10 +33,10 @@ static struct endpoint at(const char *address, unsigned port)
     return endpoint;
 }
 
-static struct ledger_target *add_target(uint8_t kind, const char *address, unsigned port)
+static struct ledger_target *add_target(const char *address, unsigned port)
 {
     size_t i = input.target_count++;
-    targets[i] = (struct ledger_target){.kind = kind, .server = -1, .port = (uint16_t)port, .path = -1, .answered = true,
+    targets[i] = (struct ledger_target){.server = -1, .port = (uint16_t)port, .path = -1, .answered = true,
                                         .sessions = sessions[i]};
     if (address)
         targets[i].addresses[targets[i].address_count++] = at(address, 0);
@@ -83,7 +83,7 @@ static void assert_row(int i, uint8_t known_by, uint8_t state, uint64_t session)
 
 START_TEST(joins_exactly)
 {
-    struct ledger_target *pg = add_target(TARGET_POSTGRES, "10.0.0.1", 5432);
+    struct ledger_target *pg = add_target("10.0.0.1", 5432);
     struct socket_fact *fact = add_socket("10.0.0.5", 40000, "10.0.0.1", 5432);
     fact->unread_bytes = 3;
     fact->epoll = 1;
@@ -112,7 +112,7 @@ END_TEST
 
 START_TEST(unknown_when_the_server_did_not_say)
 {
-    struct ledger_target *pg = add_target(TARGET_POSTGRES, "10.0.0.1", 5432);
+    struct ledger_target *pg = add_target("10.0.0.1", 5432);
     add_socket("10.0.0.5", 40000, "10.0.0.1", 5432);
     add_session(pg, 92, SESSION_IDLE)->client = at("10.0.0.5", 40000);
     pg->answered = false; /* what lies there is nothing */
@@ -133,8 +133,8 @@ END_TEST
 
 START_TEST(tells_targets_apart)
 {
-    struct ledger_target *primary = add_target(TARGET_POSTGRES, "10.0.0.1", 5432);
-    struct ledger_target *replica = add_target(TARGET_POSTGRES, "10.0.0.2", 5432);
+    struct ledger_target *primary = add_target("10.0.0.1", 5432);
+    struct ledger_target *replica = add_target("10.0.0.2", 5432);
     add_socket("10.0.0.5", 40000, "10.0.0.2", 5432);
     add_socket("10.0.0.5", 40001, "10.0.0.1", 5432);
     add_socket("10.0.0.5", 40002, "10.0.0.3", 5432); /* some other server */
@@ -161,7 +161,7 @@ END_TEST
 
 START_TEST(an_address_has_a_port_of_its_own)
 {
-    struct ledger_target *pg = add_target(TARGET_POSTGRES, "10.96.0.1", 5432);
+    struct ledger_target *pg = add_target("10.96.0.1", 5432);
     pg->addresses[pg->address_count++] = at("10.0.0.9", 15432); /* the pod behind the service */
     add_socket("10.0.0.5", 40000, "10.0.0.9", 15432);
     add_socket("10.0.0.5", 40001, "10.0.0.9", 5432);
@@ -172,8 +172,8 @@ END_TEST
 
 START_TEST(prefers_the_target_the_app_uses)
 {
-    struct ledger_target *direct = add_target(TARGET_POSTGRES, "10.0.0.1", 5432);
-    add_target(TARGET_POSTGRES, "10.0.0.1", 5432);
+    struct ledger_target *direct = add_target("10.0.0.1", 5432);
+    add_target("10.0.0.1", 5432);
     direct->look_only = true;
     add_socket("10.0.0.5", 40000, "10.0.0.1", 5432);
     join(1);
@@ -186,8 +186,8 @@ END_TEST
 
 static struct ledger_target *session_mode(struct ledger_target **server)
 {
-    struct ledger_target *pooler = add_target(TARGET_PGBOUNCER, "10.0.0.2", 6432);
-    *server = add_target(TARGET_POSTGRES, "10.0.0.1", 5432);
+    struct ledger_target *pooler = add_target("10.0.0.2", 6432);
+    *server = add_target("10.0.0.1", 5432);
     (*server)->look_only = true;
     pooler->server = 1;
     add_socket("10.0.0.5", 40000, "10.0.0.2", 6432);
@@ -233,7 +233,7 @@ END_TEST
 
 START_TEST(joins_by_name_when_translated)
 {
-    struct ledger_target *pg = add_target(TARGET_POSTGRES, "10.0.0.1", 5432);
+    struct ledger_target *pg = add_target("10.0.0.1", 5432);
     pg->translated = 1;
     for (unsigned i = 0; i < 3; i++)
         add_socket("10.0.0.5", 40000 + i, "10.0.0.1", 5432);
@@ -243,21 +243,21 @@ START_TEST(joins_by_name_when_translated)
     other->client = at("192.168.0.1", 2000);
     snprintf(other->application_name, sizeof other->application_name, "lastcall/web2");
     join(3);
-    assert_row(0, KNOWN_BY_NAME, SESSION_ACTIVE, 11);
-    assert_row(1, KNOWN_BY_NAME, SESSION_IDLE, 10);
+    assert_row(0, KNOWN_BY_NAME, SESSION_IDLE, 10); /* the oldest to the oldest */
+    assert_row(1, KNOWN_BY_NAME, SESSION_ACTIVE, 11);
     assert_row(2, KNOWN_SOCKET_ONLY, SESSION_UNKNOWN, 0); /* surplus; never ABSENT */
-    add_session(pg, 12, SESSION_IN_TRANSACTION)->client = at("192.168.0.1", 3000);
-    add_session(pg, 13, SESSION_IDLE)->client = at("192.168.0.1", 3001); /* a surplus of sessions: none at work is left out */
-    join(3);
-    assert_row(0, KNOWN_BY_NAME, SESSION_ACTIVE, 11);
-    assert_row(1, KNOWN_BY_NAME, SESSION_IN_TRANSACTION, 12);
-    assert_row(2, KNOWN_BY_NAME, SESSION_IDLE, 10);
+    add_session(pg, 12, SESSION_IDLE)->client = at("192.168.0.1", 3000);
+    add_session(pg, 13, SESSION_IN_TRANSACTION)->client = at("192.168.0.1", 3001);
+    join(3); /* a surplus of sessions: none at work is left out */
+    assert_row(0, KNOWN_BY_NAME, SESSION_IDLE, 10);
+    assert_row(1, KNOWN_BY_NAME, SESSION_ACTIVE, 11);
+    assert_row(2, KNOWN_BY_NAME, SESSION_IN_TRANSACTION, 13);
 }
 END_TEST
 
 START_TEST(joins_by_the_address_in_the_name)
 {
-    struct ledger_target *pg = add_target(TARGET_POSTGRES, "10.0.0.1", 6432); /* a pooler that nobody called one */
+    struct ledger_target *pg = add_target("10.0.0.1", 6432); /* a pooler that nobody called one */
     pg->translated = 1;
     for (unsigned i = 0; i < 3; i++)
         add_socket("10.0.0.5", 40000 + i, "10.0.0.1", 6432);
@@ -275,8 +275,8 @@ END_TEST
 
 START_TEST(joins_unix_sockets_by_name)
 {
-    struct ledger_target *pg = add_target(TARGET_POSTGRES, NULL, 5432);
-    struct ledger_target *tcp = add_target(TARGET_POSTGRES, "10.0.0.1", 5432);
+    struct ledger_target *pg = add_target(NULL, 5432);
+    struct ledger_target *tcp = add_target("10.0.0.1", 5432);
     pg->path = 0;
     for (int i = 0; i < 2; i++) {
         struct socket_fact *fact = add_socket("10.0.0.5", 1, "10.0.0.5", 1);
@@ -350,8 +350,8 @@ static int64_t cpu_us(void)
 
 START_TEST(is_quick_with_many)
 {
-    struct ledger_target *by_address = add_target(TARGET_POSTGRES, "10.0.0.1", 5432);
-    struct ledger_target *by_name = add_target(TARGET_POSTGRES, "10.0.0.2", 5432);
+    struct ledger_target *by_address = add_target("10.0.0.1", 5432);
+    struct ledger_target *by_name = add_target("10.0.0.2", 5432);
     by_name->translated = 1;
     for (unsigned i = 0; i < 500; i++) {
         add_socket("10.0.0.5", 10000 + i, i % 2 ? "10.0.0.2" : "10.0.0.1", 5432);
