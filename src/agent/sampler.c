@@ -147,7 +147,8 @@ static void time_passed(struct ev_loop *loop, ev_timer *watcher, int events)
     }
 }
 
-static void round_begin(struct sampler *sampler, uint32_t look, uint32_t answer_ms, bool want_text)
+static void round_begin(struct sampler *sampler, uint32_t look, uint32_t answer_ms, bool want_text,
+                        bool with_own)
 {
     struct round *round = &sampler->round;
     uint32_t number = round->number + 1 ? round->number + 1 : 1;
@@ -156,6 +157,7 @@ static void round_begin(struct sampler *sampler, uint32_t look, uint32_t answer_
                             .look = look,
                             .runs = true,
                             .want_text = want_text,
+                            .with_own = with_own,
                             .began_us = now,
                             .patience_us = now + PATIENCE_MS * US_PER_MS,
                             .deadline_us = now + answer_ms * US_PER_MS};
@@ -170,7 +172,7 @@ static void round_begin(struct sampler *sampler, uint32_t look, uint32_t answer_
 
 void sampler_look(struct sampler *sampler, const struct message_look *message)
 {
-    round_begin(sampler, message->look, message->answer_ms, message->want_text);
+    round_begin(sampler, message->look, message->answer_ms, message->want_text, message->with_own);
 }
 
 /* A sample that would replace a LOOK is left out: the LOOK's rows are as good. */
@@ -179,7 +181,7 @@ static void interval_passed(struct ev_loop *loop, ev_timer *watcher, int events)
     struct sampler *sampler = watcher->data;
     (void)loop, (void)events;
     if (!sampler->round.runs)
-        round_begin(sampler, 0, SAMPLE_ANSWER_MS, true);
+        round_begin(sampler, 0, SAMPLE_ANSWER_MS, true, false);
 }
 
 /* Ending sessions. */
@@ -291,5 +293,5 @@ void sampler_start(struct sampler *sampler)
         return;
     ev_timer_set(&sampler->interval, seconds, seconds);
     ev_timer_start(sampler->loop, &sampler->interval);
-    round_begin(sampler, 0, SAMPLE_ANSWER_MS, true);
+    round_begin(sampler, 0, SAMPLE_ANSWER_MS, true, false);
 }

@@ -78,7 +78,8 @@ void sampler_look_at_sockets(struct sampler *sampler)
     struct round *round = &sampler->round;
     char paths[WIRE_TARGETS][PATH_BYTES];
     struct sockets_question question = {
-        .root = sampler->settings.supervisor_pid, .except = getpid(), .want_epoll = round->want_text};
+        .root = sampler->settings.supervisor_pid, .except = getpid(), .want_epoll = round->want_text,
+        .with_root = round->with_own};
     for (size_t i = 0; i < sampler->probe_count; i++) {
         round->path_of[i] = add_path(&question, paths, &sampler->probes[i]);
         if (round->path_of[i] < 0)

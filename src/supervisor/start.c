@@ -1,6 +1,7 @@
 /* Before the app: become the user, take all signals, find the agent. What fails here ends lastcall with 125 and one clear
  * line; after it nothing does. */
 #include <stdlib.h>
+#include <sys/prctl.h>
 
 #include "common/log.h"
 #include "supervisor/app/signals.h"
@@ -17,6 +18,9 @@ static int become_user(const struct config *config, struct error *error)
         return 0;
     if (user_look_up(&user, config->user, error) < 0 || user_become(&user, error) < 0)
         return -1;
+    /* A change of uid hides /proc/self/fd from the agent, which looks for the app's last sockets there (prctl(2)). */
+    if (prctl(PR_SET_DUMPABLE, 1) < 0)
+        log_debug("PR_SET_DUMPABLE: %m");
     return setenv("HOME", user.home, 1);
 }
 

@@ -22,6 +22,9 @@ void owners_destroy(struct owners *owners);
  * and errno when there was no reading the tree at all. */
 int owners_fill(struct owners *owners, struct socket_table *table, bool whole, pid_t root, pid_t except);
 
+/* From now on what `root` itself holds counts, too, after the tree: the supervisor's duplicates of what the app had. */
+void owners_count_root(struct owners *owners, bool count);
+
 /* Reads anew which of the sockets are in an epoll set of their pid (fill first); else owners_fill() repeats what was
  * known. */
 void owners_look_at_epoll(struct owners *owners, struct socket_table *table);

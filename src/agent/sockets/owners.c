@@ -25,6 +25,7 @@ struct owner {
 };
 
 struct owners {
+    bool with_root;
     struct owner *at; /* heap; by inode: the sockets of the last table */
     size_t count;
     struct process_tree tree;
@@ -203,6 +204,8 @@ static int read_tables(struct owners *owners, pid_t root, pid_t except)
     }
     for (size_t i = 0; i < owners->tree.count; i++)
         read_process(owners, owners->tree.pids[i]);
+    if (owners->with_root)
+        read_process(owners, root);
     for (size_t i = 0; i < owners->count; i++)
         if (owners->at[i].holders == 0) {
             owners->at[i].misses += owners->at[i].misses < MISSES_OF_FOREIGN;
@@ -226,12 +229,17 @@ static void fill_facts(const struct owners *owners, struct socket_table *table)
     }
 }
 
+void owners_count_root(struct owners *owners, bool count)
+{
+    owners->with_root = count;
+}
+
 int owners_fill(struct owners *owners, struct socket_table *table, bool whole, pid_t root, pid_t except)
 {
     if (carry_over(owners, table, whole) < 0)
         return -1;
     bool missing = check_known(owners);
-    if ((missing || reading_is_old(owners)) && read_tables(owners, root, except) < 0)
+    if ((missing || owners->with_root || reading_is_old(owners)) && read_tables(owners, root, except) < 0)
         return -1;
     fill_facts(owners, table);
     return !owners->unreadable;
