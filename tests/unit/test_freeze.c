@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -19,7 +20,7 @@ enum { MOST = 4096 };
 
 /* Shared with the children: what they did, and whom we sent SIGCONT, in order. */
 static struct {
-    atomic_int ready, ticks[8], forks;
+    atomic_int ready, ticks[8], forks, most_forks;
     atomic_int pids[8];
 } *shared;
 
@@ -49,17 +50,23 @@ static char state_of(pid_t pid)
     return process_read_stat(pid, &stat) == 0 ? stat.state : '-';
 }
 
+static void reap_orphans(void)
+{
+    while (waitpid(-1, NULL, WNOHANG) > 0)
+        ;
+}
+
 static void tear_down(void)
 {
     struct process_tree tree = { 0 };
 
-    freeze_finish(&frozen);
-    ck_assert_int_eq(process_tree_read(&tree, getpid(), 0), 0);
-    for (size_t i = tree.count; i > 0; i--)
-        kill(tree.pids[i - 1], SIGKILL);
+    while (process_tree_read(&tree, getpid(), 0) == 0 && tree.count > 0) {
+        for (size_t i = tree.count; i > 0; i--)
+            kill(tree.pids[i - 1], SIGKILL);
+        reap_orphans();
+    }
     process_tree_finish(&tree);
-    while (waitpid(-1, NULL, 0) > 0)
-        ;
+    freeze_finish(&frozen);
 }
 
 /* ---- what the children do ---- */
@@ -144,6 +151,12 @@ static void freeze_all(pid_t except)
 {
     ck_assert_int_eq(freeze_begin(&frozen, getpid(), except, clock_now_us()), 0);
     ck_assert_msg(wait_until(complete_with(except) == 1), "never complete");
+}
+
+static void freeze_all_and_reap(void)
+{
+    ck_assert_int_eq(freeze_begin(&frozen, getpid(), 0, clock_now_us()), 0);
+    ck_assert_msg(wait_until((reap_orphans(), complete_with(0) == 1)), "never complete");
 }
 
 static long sum_of_ticks(int from, int to)
@@ -333,6 +346,41 @@ START_TEST(who_forks_without_end_is_caught)
 }
 END_TEST
 
+/* Forks and ends, and its child does the same: it is never where it was. Bounded, so that a test that fails does not
+ * fill the machine with the dead. */
+static _Noreturn void flee(void)
+{
+    for (;;) {
+        const pid_t pid = shared->forks < shared->most_forks ? fork() : -1;
+        if (pid > 0)
+            _exit(0);
+        if (pid == 0)
+            shared->forks++;
+        else
+            poll(NULL, 0, 1);
+    }
+}
+
+START_TEST(who_flees_is_caught)
+{
+    ck_assert_int_eq(prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0), 0);
+    if (fork() == 0)
+        flee();
+    for (int round = 0; round < 200; round++) {
+        const int before = shared->forks;
+        shared->most_forks = before + 1000;
+        ck_assert(wait_until(shared->forks > before));
+        freeze_all_and_reap();
+        ck_assert_int_lt(shared->forks, shared->most_forks); /* caught on the run */
+        const int forks = shared->forks;
+        for (int i = 0; i < 3; i++)
+            poll(NULL, 0, 1);
+        ck_assert_int_eq(shared->forks, forks);
+        freeze_end(&frozen);
+    }
+}
+END_TEST
+
 static _Noreturn void vfork_and_wait(void)
 {
     if (vfork() == 0) {
@@ -422,6 +470,7 @@ int main(void)
     tcase_add_test(cases, who_is_continued_by_another_is_stopped_again_and_then_goes_on);
     tcase_add_test(cases, one_goes_on_alone);
     tcase_add_test(cases, who_forks_without_end_is_caught);
+    tcase_add_test(cases, who_flees_is_caught);
     tcase_add_test(cases, a_vforks_parent_is_not_stopped);
     tcase_add_test(cases, a_zombie_does_not_count);
     tcase_add_test(cases, two_hundred_at_once);

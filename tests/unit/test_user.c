@@ -2,10 +2,14 @@
 #include <check.h>
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
 #include <linux/securebits.h>
 #include <pwd.h>
 #include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <unistd.h>
@@ -13,6 +17,27 @@
 #include "supervisor/app/user.h"
 
 static struct error error;
+
+/* Stands before the C library's: user.c's two files may be others for a test. */
+static const char *passwd_file = "/etc/passwd", *group_file = "/etc/group";
+
+FILE *fopen(const char *path, const char *mode)
+{
+    const bool is_passwd = strcmp(path, "/etc/passwd") == 0, is_group = strcmp(path, "/etc/group") == 0;
+    const int fd = open(is_passwd ? passwd_file : is_group ? group_file : path, O_RDONLY | O_CLOEXEC);
+
+    (void)mode;
+    return fd == -1 ? NULL : fdopen(fd, "r");
+}
+
+static void write_lines(char name[static 32], const char *lines)
+{
+    snprintf(name, 32, "/tmp/test-user-XXXXXX");
+    const int fd = mkstemp(name);
+    ck_assert_int_ge(fd, 0);
+    ck_assert_int_eq(write(fd, lines, strlen(lines)), (ssize_t)strlen(lines));
+    close(fd);
+}
 
 static struct user look_up(const char *text)
 {
@@ -67,6 +92,54 @@ START_TEST(a_named_group_is_the_only_one)
     ck_assert_uint_eq(user.groups[0], 4);
     ck_assert_uint_eq(look_up("54321:adm").gid, 4);
     ck_assert_uint_eq(look_up("daemon:54321").gid, 54321);
+}
+END_TEST
+
+START_TEST(memberships_are_those_of_the_file)
+{
+    char passwd[32], group[32];
+
+    write_lines(passwd, "app:x:700:701::/srv/app:/bin/sh\n900:x:800:801:a name of digits::/bin/sh\n");
+    write_lines(group, "app:x:701:\nlog:x:702:other,app\nno:x:703:apple,xapp\napp2:x:701:app\ntls:x:704:app\n");
+    passwd_file = passwd;
+    group_file = group;
+    const struct user all = look_up("app"), one = look_up("app:tls"), digits = look_up("900");
+    unlink(passwd);
+    unlink(group);
+    ck_assert_int_eq(all.group_count, 3);
+    ck_assert(all.groups[0] == 701 && all.groups[1] == 702 && all.groups[2] == 704);
+    ck_assert_str_eq(all.home, "/srv/app");
+    ck_assert_int_eq(one.group_count, 1);
+    ck_assert_uint_eq(one.groups[0], 704);
+    ck_assert_uint_eq(digits.uid, 800);
+}
+END_TEST
+
+START_TEST(too_many_groups_are_refused)
+{
+    char passwd[32], group[32], lines[4096];
+    size_t length = 0;
+
+    for (int i = 0; i < 65; i++)
+        length += (size_t)snprintf(lines + length, sizeof lines - length, "g%d:x:%d:app\n", i, 1000 + i);
+    write_lines(passwd, "app:x:700:1000::/:/bin/sh\n");
+    write_lines(group, lines);
+    passwd_file = passwd;
+    group_file = group;
+    expect_refusal("app", "more than 64 groups");
+    ck_assert_int_eq(look_up("app:g64").group_count, 1);
+    unlink(passwd);
+    unlink(group);
+}
+END_TEST
+
+/* A distroless image: numbers work, and a name says what to do. */
+START_TEST(without_the_files_there_are_numbers)
+{
+    passwd_file = group_file = "/nowhere";
+    ck_assert_uint_eq(look_up("1000:1001").gid, 1001);
+    expect_refusal("daemon", "give a number");
+    expect_refusal("1000:daemon", "give a number");
 }
 END_TEST
 
@@ -133,15 +206,18 @@ START_TEST(becomes_it_for_good)
 }
 END_TEST
 
-START_TEST(still_reads_its_own_proc_files)
+/* The kernel has made us undumpable, so that the app, of the same user, can't trace us; our own /proc/self/fd is ours. */
+START_TEST(still_reads_its_own_descriptors)
 {
     const struct user user = { .uid = 54321, .gid = 54321, .groups = { 54321 }, .group_count = 1, .name = "x" };
+    char link[64];
 
     if (getuid() == 0)
         ck_assert_int_eq(user_become(&user, &error), 0);
     DIR *own = opendir("/proc/self/fd");
     ck_assert_msg(own != NULL, "%s", strerror(errno));
     closedir(own);
+    ck_assert_int_gt(readlink("/proc/self/fd/2", link, sizeof link), 0);
 }
 END_TEST
 
@@ -188,10 +264,13 @@ int main(void)
     tcase_add_test(cases, names_and_numbers_with_an_entry);
     tcase_add_test(cases, numbers_without_an_entry);
     tcase_add_test(cases, a_named_group_is_the_only_one);
+    tcase_add_test(cases, memberships_are_those_of_the_file);
+    tcase_add_test(cases, too_many_groups_are_refused);
+    tcase_add_test(cases, without_the_files_there_are_numbers);
     tcase_add_test(cases, supplementary_groups_agree_with_the_c_library);
     tcase_add_test(cases, bad_ones_are_refused_with_what_to_do);
     tcase_add_test(cases, becomes_it_for_good);
-    tcase_add_test(cases, still_reads_its_own_proc_files);
+    tcase_add_test(cases, still_reads_its_own_descriptors);
     tcase_add_test(cases, a_way_back_is_refused);
     tcase_add_test(cases, who_we_are_is_nothing_to_do);
     tcase_add_test(cases, an_ordinary_user_is_told_what_to_do);

@@ -10,7 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "common/text.h"
@@ -168,7 +167,5 @@ int user_become(const struct user *user, struct error *error)
     if (!are_already(user) || can_become_root_again(user))
         return error_set(error, "lastcall became %s (uid %u) but could become root again: take its capabilities and "
                          "securebits away, or start it as that user without user:", user->name, user->uid);
-    /* The change has made our own /proc files root's (prctl(2), PR_SET_DUMPABLE): we read them as this user. */
-    prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
     return 0;
 }
