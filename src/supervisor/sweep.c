@@ -79,6 +79,7 @@ static void say_goodbye(struct supervisor *s, unsigned i, struct adopted *adopte
     bool redis = kind_of(s, handle) == TARGET_REDIS;
     if (is_held_back(adopted) && kind_of(s, handle) != TARGET_POSTGRES) {
         socket_discard(adopted->fd); /* the client is gone, and nothing of what was held was ever sent */
+        text_copy(handle->note, sizeof handle->note, "held: its unsent write was discarded, the connection reset");
         over(s, i, OUTCOME_HANDED_BACK, now_us);
         return;
     }

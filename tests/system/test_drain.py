@@ -74,7 +74,9 @@ def test_good_handler(servers, directory, app, route):
         report = report_agrees(stop)
         said = [without_connections(target) for target in report["targets"]]
         assert total(report, "leaked") == 0, said
-        assert total(report, "closed_by_app") == total(report, "handles"), said
+        # Redis' goodbye is the end of stream, which the kernel says at the end of a process, too: who said it is not always seen.
+        unseen = target_of(report, "redis")["closed_unseen"]
+        assert total(report, "closed_by_app") + unseen == total(report, "handles"), said
 
 
 @pytest.mark.parametrize("route", ["direct", "tls", "pgbouncer-session"])
