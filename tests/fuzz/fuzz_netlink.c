@@ -28,8 +28,12 @@ static void read_message(void *context, const struct nlmsghdr *message)
     ++*count;
     if (inet_diag_read(message, &fact))
         require(fact.inode && diag_state_is_wanted(fact.tcp_state) && fact.has_info <= 1 && fact.path == -1);
-    if (unix_diag_read(message, paths, 2, &unix_socket))
-        require(unix_socket.bound_to >= -1 && unix_socket.bound_to < 2);
+    if (!unix_diag_read(message, paths, 2, &unix_socket))
+        return;
+    require(unix_socket.bound_to >= -1 && unix_socket.bound_to < 2);
+    uint32_t inode = 0;
+    for (size_t i = 0; i < unix_socket.pending_count; i++)
+        memcpy(&inode, unix_socket.pending + i * sizeof inode, sizeof inode);
 }
 
 /* The same bytes as lines of procfs. */

@@ -39,6 +39,8 @@ struct unix_path unix_path_of(const char *name);
 struct unix_socket {
     struct socket_fact fact;
     int16_t bound_to; /* which of the paths it is bound to; -1: none */
+    const unsigned char *pending; /* of a listening one: the 32-bit inodes of clients not accepted yet; in the message */
+    size_t pending_count;
 };
 bool unix_diag_read(const struct nlmsghdr *message, const struct unix_path *paths, size_t path_count,
                     struct unix_socket *unix_socket);

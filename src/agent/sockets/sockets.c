@@ -79,10 +79,13 @@ static uint64_t hash_of(const struct sockets_question *question)
 
 static int dump_once(struct sockets *sockets, const struct sockets_question *question)
 {
+    static const struct socket_table nothing;
+    bool same = sockets->dumped_for == hash_of(question); /* else the paths it speaks of are others */
     sockets->now.count = 0;
     if (inet_diag_dump(&sockets->netlink, question->ports, question->port_count, &sockets->now) < 0)
         return -1;
-    return unix_diag_dump(&sockets->netlink, question->paths, question->path_count, &sockets->ours, &sockets->now);
+    return unix_diag_dump(&sockets->netlink, question->paths, question->path_count, same ? &sockets->ours : &nothing,
+                          &sockets->now);
 }
 
 /* An interrupted dump, or one that broke, is asked for once more; an interrupted one is then as good as it gets. */

@@ -1,5 +1,6 @@
 /* AF_UNIX sockets by sock_diag(7), net/unix/diag.c: see agent/sockets/diag.h.
- * A client's socket has no name; its peer, the socket that the server accepted, bears the path it was accepted on. */
+ * A client's socket has no name; its peer, the socket that the server accepted, bears the path it was accepted on. Before
+ * it is accepted the peer has no inode: then the listening socket names the client. */
 #include <linux/netlink.h>
 #include <linux/sock_diag.h>
 #include <linux/unix_diag.h>
@@ -14,7 +15,7 @@
 #include "agent/sockets/netlink.h"
 #include "common/clock.h"
 
-enum { UNIX_ESTABLISHED = 1, NAME_BYTES = 108 };
+enum { UNIX_ESTABLISHED = 1, UNIX_LISTEN = 10, NAME_BYTES = 108 };
 
 struct unix_path unix_path_of(const char *name)
 {
@@ -84,11 +85,18 @@ static void read_queues(const struct unix_reader *reader, const void *payload, s
     reader->socket->fact.unacked_bytes = queues.udiag_wqueue;
 }
 
+static void read_pending(const struct unix_reader *reader, const void *payload, size_t size)
+{
+    reader->socket->pending = payload;
+    reader->socket->pending_count = size / sizeof(uint32_t);
+}
+
 typedef void read_attribute_fn(const struct unix_reader *reader, const void *payload, size_t size);
 static read_attribute_fn *const attributes[] = {
     [UNIX_DIAG_NAME] = read_name,
     [UNIX_DIAG_VFS] = read_file,
     [UNIX_DIAG_PEER] = read_peer,
+    [UNIX_DIAG_ICONS] = read_pending,
     [UNIX_DIAG_RQLEN] = read_queues,
 };
 
@@ -129,15 +137,15 @@ struct unix_question {
     struct unix_diag_req request;
 };
 
-static struct unix_question unix_question(uint16_t flags)
+static struct unix_question unix_question(uint16_t flags, uint32_t states)
 {
     return (struct unix_question){
         .header = {.nlmsg_len = sizeof(struct unix_question),
                    .nlmsg_type = SOCK_DIAG_BY_FAMILY,
                    .nlmsg_flags = NLM_F_REQUEST | flags},
         .request = {.sdiag_family = AF_UNIX,
-                    .udiag_states = 1u << UNIX_ESTABLISHED,
-                    .udiag_show = UDIAG_SHOW_NAME | UDIAG_SHOW_VFS | UDIAG_SHOW_PEER | UDIAG_SHOW_RQLEN},
+                    .udiag_states = states,
+                    .udiag_show = UDIAG_SHOW_NAME | UDIAG_SHOW_VFS | UDIAG_SHOW_PEER | UDIAG_SHOW_ICONS | UDIAG_SHOW_RQLEN},
     };
 }
 
@@ -145,8 +153,22 @@ struct unix_collected {
     struct unix_path paths[DIAG_PATHS];
     size_t path_count;
     struct socket_table clients, servers; /* unbound ones; bound ones, `path` says to which */
+    struct socket_table pending;          /* clients that a listening one named; only inode and path */
     int error;
 };
+
+static void collect_pending(struct unix_collected *collected, const struct unix_socket *listening)
+{
+    struct socket_fact client = socket_fact_none();
+    uint32_t inode;
+    client.path = listening->bound_to;
+    for (size_t i = 0; i < listening->pending_count; i++) {
+        memcpy(&inode, listening->pending + i * sizeof inode, sizeof inode);
+        client.inode = inode;
+        if (socket_table_add(&collected->pending, &client) < 0)
+            collected->error = errno;
+    }
+}
 
 static void collect(void *context, const struct nlmsghdr *message)
 {
@@ -155,6 +177,8 @@ static void collect(void *context, const struct nlmsghdr *message)
     if (!unix_diag_read(message, collected->paths, collected->path_count, &found))
         return;
     found.fact.path = found.bound_to;
+    if (found.bound_to >= 0)
+        collect_pending(collected, &found);
     if (socket_table_add(found.bound_to < 0 ? &collected->clients : &collected->servers, &found.fact) < 0)
         collected->error = errno;
 }
@@ -164,6 +188,8 @@ static int16_t path_of_client(const struct unix_collected *collected, const stru
                               const struct socket_fact *client)
 {
     const struct socket_fact *peer = client->peer_inode ? socket_table_find(&collected->servers, client->peer_inode) : NULL;
+    if (!peer)
+        peer = socket_table_find(&collected->pending, client->inode);
     if (peer)
         return peer->path;
     const struct socket_fact *before = socket_table_find(known, client->inode);
@@ -186,7 +212,7 @@ static int add_clients(const struct unix_collected *collected, const struct sock
 int unix_diag_dump(struct netlink *netlink, const char *const *paths, size_t path_count,
                    const struct socket_table *known, struct socket_table *table)
 {
-    struct unix_question question = unix_question(NLM_F_DUMP);
+    struct unix_question question = unix_question(NLM_F_DUMP, 1u << UNIX_ESTABLISHED | 1u << UNIX_LISTEN);
     struct unix_collected collected = {.path_count = path_count < DIAG_PATHS ? path_count : DIAG_PATHS};
     if (path_count == 0)
         return 0;
@@ -194,6 +220,7 @@ int unix_diag_dump(struct netlink *netlink, const char *const *paths, size_t pat
         collected.paths[i] = unix_path_of(paths[i]);
     int result = netlink_ask(netlink, &question.header, collect, &collected);
     socket_table_sort(&collected.servers);
+    socket_table_sort(&collected.pending);
     if (result == 0 && collected.error) {
         errno = collected.error;
         result = -1;
@@ -202,6 +229,7 @@ int unix_diag_dump(struct netlink *netlink, const char *const *paths, size_t pat
         result = add_clients(&collected, known, table);
     socket_table_finish(&collected.clients);
     socket_table_finish(&collected.servers);
+    socket_table_finish(&collected.pending);
     return result;
 }
 
@@ -218,7 +246,7 @@ static void take_one(void *context, const struct nlmsghdr *message)
 
 int unix_diag_ask(struct netlink *netlink, const struct socket_fact *known, struct socket_fact *fact)
 {
-    struct unix_question question = unix_question(0);
+    struct unix_question question = unix_question(0, 1u << UNIX_ESTABLISHED);
     struct one_answer answer = {.found = false};
     question.request.udiag_ino = (uint32_t)known->inode;
     memcpy(question.request.udiag_cookie, known->key.cookie, sizeof question.request.udiag_cookie);

@@ -255,6 +255,19 @@ START_TEST(joins_by_name_when_translated)
 }
 END_TEST
 
+START_TEST(a_session_is_joined_once)
+{
+    struct ledger_target *pg = add_target("10.0.0.1", 5432);
+    pg->translated = -1;
+    add_socket("10.0.0.5", 40000, "10.0.0.1", 5432);
+    add_socket("10.0.0.5", 40001, "10.0.0.1", 5432);
+    add_session(pg, 10, SESSION_ACTIVE)->client = at("10.0.0.5", 40001);
+    join(2);
+    assert_row(0, KNOWN_SOCKET_ONLY, SESSION_UNKNOWN, 0);
+    assert_row(1, KNOWN_EXACT, SESSION_ACTIVE, 10);
+}
+END_TEST
+
 START_TEST(joins_by_the_address_in_the_name)
 {
     struct ledger_target *pg = add_target("10.0.0.1", 6432); /* a pooler that nobody called one */
@@ -378,6 +391,7 @@ int main(void)
     tcase_add_test(all, asks_postgres_behind_session_mode);
     tcase_add_test(all, transaction_mode_speaks_for_itself);
     tcase_add_test(all, joins_by_name_when_translated);
+    tcase_add_test(all, a_session_is_joined_once);
     tcase_add_test(all, joins_by_the_address_in_the_name);
     tcase_add_test(all, joins_unix_sockets_by_name);
     tcase_add_test(all, reads_names);

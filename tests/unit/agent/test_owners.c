@@ -133,6 +133,31 @@ START_TEST(leaves_out_the_agent)
 }
 END_TEST
 
+START_TEST(counts_the_root_when_asked)
+{
+    struct scene scene = scene_open();
+    struct app_child child = app_child_start(keep_first, &scene);
+    struct owners *owners = owners_create();
+    struct socket_table table = table_of(&scene, 2);
+    for (int i = 0; i < 3; i++) /* what was foreign is looked for anew */
+        owners_fill(owners, &table, true, getpid(), -1);
+    ck_assert_int_eq(fact_of(&table, &scene, 1)->holders, 0);
+    owners_count_root(owners, true);
+    ck_assert_int_eq(owners_fill(owners, &table, true, getpid(), -1), 1);
+    ck_assert_int_eq(fact_of(&table, &scene, 0)->pid, child.pid); /* the app first */
+    ck_assert_int_eq(fact_of(&table, &scene, 0)->holders, 2);
+    ck_assert_int_eq(fact_of(&table, &scene, 1)->pid, getpid());
+    owners_count_root(owners, false);
+    struct socket_table again = table_of(&scene, 1);
+    ck_assert_int_eq(owners_fill(owners, &again, true, getpid(), -1), 1);
+    ck_assert_int_eq(again.at[0].pid, child.pid);
+    socket_table_finish(&table);
+    socket_table_finish(&again);
+    owners_destroy(owners);
+    app_child_end(&child);
+}
+END_TEST
+
 static void hide(int talk, void *context)
 {
     (void)context;
@@ -168,8 +193,11 @@ static void exit_at_once(int talk, void *context)
 {
     (void)context;
     pid_t zombie = fork();
-    if (zombie == 0)
+    if (zombie == 0) { /* of another user, where it can be: a program that is set-uid root */
+        dup2(open("/dev/null", O_WRONLY), STDOUT_FILENO);
+        execl("/bin/su", "su", "--version", (char *)NULL);
         _exit(0);
+    }
     siginfo_t info;
     waitid(P_PID, (id_t)zombie, &info, WEXITED | WNOWAIT);
     app_child_step(talk);
@@ -244,6 +272,7 @@ int main(void)
     tcase_add_test(all, finds_owners_and_follows_them);
     tcase_add_test(all, foreign_sockets_cost_two_readings);
     tcase_add_test(all, leaves_out_the_agent);
+    tcase_add_test(all, counts_the_root_when_asked);
     tcase_add_test(all, tells_when_a_process_lets_nobody_look);
     tcase_add_test(all, a_zombie_hides_nothing);
     tcase_add_test(all, reads_lines_of_epoll_fdinfo);

@@ -239,6 +239,7 @@ START_TEST(sees_the_apps_sockets)
     struct app_child child = app_child_start(connect_all, &scene);
     struct sockets *sockets = sockets_create();
     struct sockets_question question = question_for(&scene);
+    ck_assert_int_ge(connect_to("127.0.0.1", scene.wanted[0].port), 0); /* foreign: this process is not in the tree */
     int64_t start = clock_now_us();
     struct sockets_answer answer = sockets_look(sockets, &question);
     ck_assert_int_lt(clock_now_us() - start, 100000);
@@ -436,8 +437,15 @@ START_TEST(sees_unix_sockets_by_path)
     ck_assert_uint_eq(answer.at[0].unread_bytes, 5);
     sockets_pretend_slow(sockets, 60000000); /* one by one */
     ck_assert_uint_eq(sockets_look(sockets, &question).count, 1);
-    close(peer); /* the server's end is gone: it is still a handle */
+    struct sockets_question both = question;
+    both.paths[both.path_count++] = paths[1];
+    answer = sockets_look(sockets, &both);
+    ck_assert_uint_eq(answer.count, 2);
+    ck_assert_int_eq(answer.at[0].path, 0); /* connected first, by the lower inode */
+    ck_assert_int_eq(answer.at[1].path, 1);
     sockets_pretend_slow(sockets, 0);
+    ck_assert_uint_eq(sockets_look(sockets, &question).count, 1); /* what the other path's index was means nothing here */
+    close(peer); /* the server's end is gone: it is still a handle */
     answer = sockets_look(sockets, &question);
     ck_assert_uint_eq(answer.count, 1);
     ck_assert_int_eq(answer.at[0].path, 0);
