@@ -21,7 +21,7 @@ struct scene {
 
 static struct scene scene_open(void)
 {
-    struct scene scene;
+    struct scene scene = {.epoll = -1};
     for (int i = 0; i < 2; i++)
         scene.fds[i] = socket(AF_INET, SOCK_STREAM, 0);
     return scene;
