@@ -100,6 +100,7 @@ struct supervisor {
     struct last_look last;
     struct hold hold;
     bool hold_on;
+    bool nudging;            /* the freeze under way is only a nudge */
     bool no_hands;           /* sockets cannot be duplicated here */
     struct marks marks;
     struct hold_hint *hints; /* heap */
@@ -138,6 +139,8 @@ void looks_stop(struct supervisor *s);
 void looks_next(struct supervisor *s);
 void looks_facts(void *supervisor, const struct facts *facts);
 void looks_agent_lost(void *supervisor, enum agent_loss loss, const char *why);
+/* The freeze is complete, or failed: if it was a nudge, it is over and done with. */
+bool looks_nudged(struct supervisor *s);
 void looks_let_go(struct supervisor *s);
 /* One look that shows what our own duplicates hold open. False: there is no agent to ask. */
 bool looks_ask_for_own(struct supervisor *s);

@@ -31,6 +31,11 @@ static void act_unannounce(struct supervisor *s)
 
 static void act_freeze(struct supervisor *s)
 {
+    s->nudging = false; /* a nudge under way becomes the freeze */
+    if (s->freeze.on) {
+        ev_timer_again(s->loop, &s->freeze_timer);
+        return;
+    }
     if (freeze_begin(&s->freeze, getpid(), children_agent(s), clock_now_us()) < 0) {
         log_warning("the app cannot be frozen: %m");
         supervisor_post(s, EVENT_FREEZE_FAILED);
@@ -42,6 +47,7 @@ static void act_freeze(struct supervisor *s)
 static void act_thaw(struct supervisor *s)
 {
     ev_timer_stop(s->loop, &s->freeze_timer);
+    s->nudging = false;
     freeze_end(&s->freeze);
 }
 

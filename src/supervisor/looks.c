@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common/clock.h"
 #include "common/log.h"
@@ -246,6 +247,25 @@ static void note_targets(struct supervisor *s, const struct facts *facts)
     }
 }
 
+/* SIGSTOP to all, and SIGCONT as soon as all are stopped: a system call that waits is interrupted, nothing else happens. */
+static void nudge(struct supervisor *s)
+{
+    if (!s->hold.nudge || s->freeze.on || s->lifecycle.phase != PHASE_HOLDING)
+        return;
+    s->nudging = true;
+    if (freeze_begin(&s->freeze, getpid(), children_agent(s), clock_now_us()) == 0)
+        ev_timer_again(s->loop, &s->freeze_timer);
+}
+
+bool looks_nudged(struct supervisor *s)
+{
+    if (!s->nudging)
+        return false;
+    s->nudging = false;
+    freeze_end(&s->freeze);
+    return true;
+}
+
 static void round_of(struct supervisor *s, const struct facts *facts)
 {
     int64_t now_us = clock_now_us();
@@ -257,6 +277,7 @@ static void round_of(struct supervisor *s, const struct facts *facts)
     record_facts(s, facts, now_us);
     note_targets(s, facts);
     give_marks(s, facts);
+    nudge(s);
     if (s->lifecycle.phase == PHASE_STOPPING)
         adopted_take(&s->adopted, facts->rows, facts->count);
     if (s->lifecycle.phase == PHASE_HOLDING)

@@ -175,6 +175,8 @@ static void on_freeze(struct ev_loop *loop, ev_timer *timer, int events)
     if (complete == 0)
         return;
     ev_timer_stop(loop, timer);
+    if (looks_nudged(s))
+        return;
     supervisor_post(s, complete > 0 ? EVENT_FROZEN : EVENT_FREEZE_FAILED);
 }
 

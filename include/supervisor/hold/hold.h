@@ -39,7 +39,7 @@ struct hold_hint {
 struct hold_base {
     uint64_t sent, received; /* bytes; `sent` without retransmissions */
     uint32_t unsent;         /* bytes in the send queue at that moment, which a step sends */
-    bool blocking;           /* O_NONBLOCK is off: never braked */
+    bool blocking;           /* O_NONBLOCK is off: braked only when there is no other way */
 };
 
 /* What the hands are to do with one handle after a round; index into facts->rows. */
@@ -47,6 +47,7 @@ struct hold_order {
     size_t row;
     bool cork, brake;        /* the marks it shall have from now on */
     bool step;               /* send exactly what is queued */
+    bool blocking_too;       /* the brake is meant for a blocking socket as well */
 };
 
 struct hold_count {
@@ -60,6 +61,10 @@ struct hold {
     uint8_t kinds[WIRE_TARGETS]; /* enum target_kind of each target */
     enum hold_stage stage;
     bool waited_on;              /* some standing hung on who waits: hints are wanted */
+    bool brake_blocking;         /* blocking sockets are braked, too: their transactions outlast what a cork holds */
+    bool nudge;                  /* after a round: stop and continue the app once, so that a recv(2) that has taken bytes
+                                  * under a brake returns them */
+    int64_t gather_since_us;     /* when STAGE_GATHER was entered last */
     bool resting;                /* set by the user: a drain without a signal; all stay parked, nobody is released */
     int64_t released_at_us;      /* when STAGE_RELEASE was entered last */
     bool with_redis;             /* Redis handles are marked too: only when stillness does not come without */

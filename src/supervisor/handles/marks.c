@@ -59,9 +59,14 @@ static int set_cork(int fd, struct marked *marked, struct hold_base *base, bool 
     return 0;
 }
 
+static bool wants_brake(const struct marked *marked, const struct hold_order *order)
+{
+    return order->brake && (order->blocking_too || !marked->blocking);
+}
+
 static int set_brake(int fd, struct marked *marked, bool on)
 {
-    if (marked->braked == on || (on && marked->blocking))
+    if (marked->braked == on)
         return 0;
     if (socket_set_brake(fd, on) < 0)
         return -1;
@@ -78,8 +83,7 @@ static int step(int fd, struct marked *marked, struct hold_base *base, bool *not
 
 static bool changes(const struct marked *marked, const struct hold_order *order)
 {
-    bool brake = order->brake && !(marked && marked->blocking);
-    return order->step || !marked || marked->corked != order->cork || marked->braked != brake;
+    return order->step || !marked || marked->corked != order->cork || marked->braked != wants_brake(marked, order);
 }
 
 int marks_apply(struct marks *marks, const struct handle_row *row, const struct hold_order *order,
@@ -97,7 +101,7 @@ int marks_apply(struct marks *marks, const struct handle_row *row, const struct 
     if (!marked)
         return -1;
     int result = order->cork ? set_cork(fd, marked, base, noted) : 0;
-    result |= set_brake(fd, marked, order->brake);
+    result |= set_brake(fd, marked, wants_brake(marked, order));
     if (order->step)
         result |= step(fd, marked, base, noted);
     return result;

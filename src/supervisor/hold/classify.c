@@ -84,6 +84,14 @@ static bool answered(struct hold *hold, struct hold_handle *handle, const struct
     return answered_by_waits(hold, row, hint) || answered_by_time(handle, hint, now_us);
 }
 
+/* Under a brake a blocking recv(2) takes the reply and does not return: nothing shows unread, and its thread waits on. */
+static bool recv_keeps_reply(const struct hold_handle *handle, const struct handle_row *row,
+                             const struct hold_hint *hint)
+{
+    return handle->blocking && handle->braked && hint && hint->waited == WAITED_ALONE && handle->has_base &&
+           row->bytes_received > handle->base_received;
+}
+
 static void classify_unread(struct hold_handle *handle, const struct handle_row *row, bool all_answered, int64_t now_us)
 {
     if (handle->braked && all_answered)
@@ -111,6 +119,8 @@ static void classify_idle(struct hold *hold, struct hold_handle *handle, const s
         stands(handle, handle->corked && all_answered ? STANDING_HELD : STANDING_IN_FLIGHT, !all_answered, false);
     else if (row->unread_bytes > 0)
         classify_unread(handle, row, all_answered, now_us);
+    else if (all_answered && recv_keeps_reply(handle, row, hint))
+        stands(handle, STANDING_PARKED, false, false);
     else
         stands(handle, all_answered ? STANDING_IDLE : STANDING_IN_FLIGHT, !all_answered, !all_answered && equal);
 }
@@ -122,11 +132,19 @@ static void classify_busy(struct hold *hold, struct hold_handle *handle, const s
     stands(handle, STANDING_IN_FLIGHT, true, false);
 }
 
+/* In a transaction, its reply kept back by recv(2): the app must get it to go on. */
+static void nudge_if_kept(struct hold *hold, const struct hold_handle *handle, const struct handle_row *row,
+                          const struct hold_hint *hint)
+{
+    hold->nudge |= recv_keeps_reply(handle, row, hint) && row->unsent_bytes == 0 && !on_the_way(row);
+}
+
 /* A transaction that its app has left idle for long is a leak: waiting for it would be waiting for ever. */
 static void classify_in_transaction(struct hold *hold, struct hold_handle *handle, const struct handle_row *row,
                                     const struct hold_hint *hint, int64_t now_us)
 {
-    (void)hint, (void)now_us;
+    (void)now_us;
+    nudge_if_kept(hold, handle, row, hint);
     bool left = hold->leak_transaction_us > 0 && row->state_age_us >= hold->leak_transaction_us &&
                 row->unread_bytes == 0 && !on_the_way(row);
     stands(handle, left ? STANDING_GIVEN_UP : STANDING_IN_FLIGHT, !left, false);

@@ -16,6 +16,7 @@
 #define STILL_SPAN_US INT64_C(10000)    /* no byte moved for this long: a COMMIT's answer has got to where it is written down */
 #define REGATHER_US INT64_C(120000)
 #define WITHOUT_REDIS_US INT64_C(60000) /* an app often writes to Redis right after its COMMIT: it gets to */
+#define BLOCKING_US INT64_C(100000)      /* a gathering that takes longer than this may outlast what a cork holds */
 #define ANSWER_LIMIT_US INT64_C(20000)  /* a slower answer proves nothing about a backend */
 enum { LEFT_LEAST_MS = 60 };            /* a held write must stay held for this long, and two round trips */
 
@@ -140,7 +141,7 @@ static bool look_at_rows(struct hold *hold, const struct facts *facts, const str
     bool ok = true;
     hold->round++;
     hold->counted = (struct hold_count){0};
-    hold->any_open = hold->waited_on = false;
+    hold->any_open = hold->waited_on = hold->nudge = false;
     hold->why[0] = 0;
     for (size_t i = 0; i < facts->count; i++)
         ok &= look_at_row(hold, facts, i, hints ? &hints[i] : NULL, now_us);
@@ -175,7 +176,7 @@ static struct hold_order order_gather(struct hold_handle *handle, const struct h
 {
     bool flying = handle->standing == STANDING_IN_FLIGHT || handle->standing == STANDING_GIVEN_UP;
     return (struct hold_order){.cork = true,
-                               .brake = !handle->blocking && !handle->starting && !(flying && row->unread_bytes > 0),
+                               .brake = !handle->starting && !(flying && row->unread_bytes > 0 && !handle->blocking),
                                .step = flying && row->unsent_bytes > 0};
 }
 
@@ -233,8 +234,10 @@ static void give_orders(struct hold *hold, const struct facts *facts, const stru
         if (hold->stage == STAGE_GATHER)
             let_through(hold, handle, hints ? &hints[i] : NULL, &order);
         order.row = i;
+        order.blocking_too = hold->brake_blocking;
         handle->corked |= order.cork;
-        handle->braked = order.brake;
+        hold->nudge |= handle->blocking && handle->braked && !order.brake;
+        handle->braked = order.brake && (!handle->blocking || order.blocking_too);
         hold->orders[hold->order_count++] = order;
     }
 }
@@ -249,16 +252,32 @@ static bool all_open_are_known(const struct hold *hold)
     return true;
 }
 
+static bool some_are_blocking(const struct hold *hold)
+{
+    for (size_t i = 0; i < hold->count; i++)
+        if (hold->handles[i].blocking && hold->handles[i].corked)
+            return true;
+    return false;
+}
+
+static void enter_gather(struct hold *hold, int64_t now_us)
+{
+    hold->stage = STAGE_GATHER;
+    hold->gather_since_us = now_us;
+}
+
 /* Back to GATHER only when something stays open for so long that what is held would leave by itself. */
 static void change_stage(struct hold *hold, int64_t now_us)
 {
     if (hold->stage == STAGE_LEARN && hold->round > 1 && all_open_are_known(hold))
-        hold->stage = STAGE_GATHER;
+        enter_gather(hold, now_us);
     else if (hold->stage == STAGE_GATHER && hold->counted.by_standing[STANDING_IN_FLIGHT] == 0 && !hold->resting) {
         hold->stage = STAGE_RELEASE;
         hold->released_at_us = now_us;
     } else if (hold->stage == STAGE_RELEASE && now_us - hold->closed_at_us >= REGATHER_US)
-        hold->stage = STAGE_GATHER;
+        enter_gather(hold, now_us);
+    if (hold->stage == STAGE_GATHER && now_us - hold->gather_since_us >= BLOCKING_US)
+        hold->brake_blocking |= some_are_blocking(hold);
     if (hold->stage != STAGE_RELEASE || !hold->any_open)
         hold->closed_at_us = now_us;
     if (hold->stage == STAGE_RELEASE && now_us - hold->released_at_us >= WITHOUT_REDIS_US)
