@@ -17,6 +17,7 @@
 #include "supervisor/app/spawn.h"
 #include "supervisor/state.h"
 
+#define NUDGE_LIMIT_US INT64_C(100000)
 #define LEAVE_MOST_US INT64_C(250000)    /* for the agent's own goodbyes */
 #define LEAVE_LEAST_US INT64_C(20000)
 #define LEAVE_RESERVE_US INT64_C(300000) /* before the end of the grace */
@@ -171,8 +172,10 @@ static void on_freeze(struct ev_loop *loop, ev_timer *timer, int events)
 {
     struct supervisor *s = timer->data;
     (void)events;
-    int complete = freeze_is_complete(&s->freeze, getpid(), children_agent(s), clock_now_us());
-    if (complete == 0)
+    int64_t now_us = clock_now_us();
+    int complete = freeze_is_complete(&s->freeze, getpid(), children_agent(s), now_us);
+    bool late = s->nudging && now_us - s->freeze.began_us >= NUDGE_LIMIT_US; /* a freeze has its phase's deadline */
+    if (complete == 0 && !late)
         return;
     ev_timer_stop(loop, timer);
     if (looks_nudged(s))
