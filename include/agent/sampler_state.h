@@ -1,5 +1,5 @@
-/* What the parts of the sampler share: sampler.c (when), sampler_question.c (what is looked for), sampler_answer.c (what
- * goes out). Nobody else includes this. */
+/* What the parts of the sampler share: sampler.c (when), sampler_question.c (what is looked for), sampler_answer.c
+ * (what goes out). Nobody else includes this. */
 #ifndef AGENT_SAMPLER_STATE_H
 #define AGENT_SAMPLER_STATE_H
 

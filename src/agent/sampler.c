@@ -1,4 +1,5 @@
-/* When to look, and what goes out then: see agent/sampler.h. Never waits: a round is a look at the sockets, then events.
+/* When to look, and what goes out then: see agent/sampler.h. Never waits: a round is a look at the sockets, then
+ * events.
  *
  *   round      begins with           ends with
  *   a LOOK     LOOK                  all targets answered, or answer_ms; or another LOOK, and then without an answer
@@ -73,7 +74,8 @@ static void probe_ask(struct probe *probe)
 {
     struct sampler *sampler = probe->sampler;
     int64_t now = clock_now_us(), left = sampler->round.deadline_us - now - MARGIN_US;
-    if (target_ask(probe->target, left < LEAST_US ? LEAST_US : left, sampler->round.want_text, probe_answered, probe) < 0) {
+    int64_t limit = left < LEAST_US ? LEAST_US : left;
+    if (target_ask(probe->target, limit, sampler->round.want_text, probe_answered, probe) < 0) {
         probe_fail(probe, errno == EBUSY ? "busy with an earlier question" : strerror(errno));
         return;
     }
@@ -195,7 +197,8 @@ static void send_ended(struct sampler *sampler, uint32_t request, uint16_t targe
     } ended = {.message = {.request = request, .target = target}};
     if (count > WIRE_SESSIONS)
         count = WIRE_SESSIONS;
-    ended.message.header = (struct message_header){(uint32_t)(sizeof ended.message + count), MESSAGE_ENDED, (uint16_t)count};
+    uint32_t size = (uint32_t)(sizeof ended.message + count);
+    ended.message.header = (struct message_header){size, MESSAGE_ENDED, (uint16_t)count};
     text_copy(ended.message.why, sizeof ended.message.why, why);
     if (how)
         memcpy((uint8_t *)&ended + sizeof ended.message, how, count); /* else ENDED_UNKNOWN, which is 0 */

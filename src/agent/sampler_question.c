@@ -1,4 +1,4 @@
-/* What a round looks for among the sockets: the targets' ports and paths. See agent/sampler_state.h. Waits for nothing. */
+/* What a round looks for among the sockets: the targets' ports and paths. Never waits. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

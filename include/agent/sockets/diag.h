@@ -39,14 +39,14 @@ struct unix_path unix_path_of(const char *name);
 struct unix_socket {
     struct socket_fact fact;
     int16_t bound_to; /* which of the paths it is bound to; -1: none */
-    const unsigned char *pending; /* of a listening one: the 32-bit inodes of clients not accepted yet; in the message */
+    const unsigned char *pending; /* of a listening one: 32-bit inodes of clients not accepted yet; in the message */
     size_t pending_count;
 };
 bool unix_diag_read(const struct nlmsghdr *message, const struct unix_path *paths, size_t path_count,
                     struct unix_socket *unix_socket);
 
-/* Adds the client ends of connections to the paths. Sockets of `known` whose server end has gone keep the path they had.
- * Returns 0, or -1 and errno. */
+/* Adds the client ends of connections to the paths. Sockets of `known` whose server end has gone keep the path they
+ * had. Returns 0, or -1 and errno. */
 int unix_diag_dump(struct netlink *netlink, const char *const *paths, size_t path_count,
                    const struct socket_table *known, struct socket_table *table);
 int unix_diag_ask(struct netlink *netlink, const struct socket_fact *known, struct socket_fact *fact);

@@ -1,5 +1,5 @@
 /* One NETLINK_SOCK_DIAG socket (sock_diag(7), netlink(7)): a question, and a walk over its answer. Never waits: the
- * kernel makes a dump's next part within the recv(2) that asks for it, so a queue that is empty too early is an error. */
+ * kernel makes a dump's next part within the recv(2) that asks for it, so an empty queue is an error. */
 #ifndef AGENT_SOCKETS_NETLINK_H
 #define AGENT_SOCKETS_NETLINK_H
 
@@ -26,8 +26,8 @@ struct netlink_part {
     int error;        /* errno of NLMSG_ERROR, EBADMSG for a broken part; else 0 */
 };
 
-/* Walks over `size` bytes as they came, aligned to 4. Messages with another sequence number are passed over. Reads nothing beyond
- * `size`, whatever the bytes say. */
+/* Walks over `size` bytes as they came, aligned to 4. Messages with another sequence number are passed over.
+ * Reads nothing beyond `size`, whatever the bytes say. */
 struct netlink_part netlink_walk(const void *bytes, size_t size, uint32_t sequence, netlink_message_fn *each,
                                  void *context);
 

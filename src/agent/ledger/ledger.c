@@ -89,7 +89,8 @@ static enum belongs belongs_to(const struct view *view, const struct socket_fact
     const struct ledger_target *target = view->target;
     if (socket->path >= 0 || target->path >= 0)
         return socket->path == target->path ? BELONGS_BY_ADDRESS : BELONGS_NOT;
-    bool joins = index_find_client(&view->by_client, &socket->local) || index_find_client(&view->by_named_client, &socket->local);
+    bool joins = index_find_client(&view->by_client, &socket->local) ||
+                 index_find_client(&view->by_named_client, &socket->local);
     if (is_address_of(target, &socket->remote))
         return joins ? BELONGS_BY_BOTH : BELONGS_BY_ADDRESS;
     if (target->port != socket->remote.port)
@@ -165,8 +166,8 @@ static int compare_by_age(const void *a, const void *b)
     return compare_ages(*(const struct session *const *)a, *(const struct session *const *)b);
 }
 
-/* The sessions that the sockets are paired with: with more of them than sockets none that is at work is left out. Oldest
- * first, as the sockets are: their inodes were given out in order, more or less. */
+/* The sessions that the sockets are paired with: with more of them than sockets none that is at work is left out.
+ * Oldest first, as the sockets are: their inodes were given out in order, more or less. */
 static size_t choose(const struct session **candidates, size_t count, size_t sockets)
 {
     qsort(candidates, count, sizeof *candidates, compare_by_work);

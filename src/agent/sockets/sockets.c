@@ -140,7 +140,8 @@ static void note_refusal(struct sockets *sockets, int error)
     if (netlink_is_refused(error) || error == ENOENT)
         sockets->refused_until_us = clock_now_us() + REFUSED_US;
     if (!sockets->refusal_said)
-        log_warning("sock_diag cannot be asked: %s; reading /proc/self/net/tcp instead, which knows less", strerror(error));
+        log_warning("sock_diag cannot be asked: %s; reading /proc/self/net/tcp instead, which knows less",
+                    strerror(error));
     sockets->refusal_said = true;
 }
 

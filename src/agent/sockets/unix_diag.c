@@ -1,6 +1,6 @@
 /* AF_UNIX sockets by sock_diag(7), net/unix/diag.c: see agent/sockets/diag.h.
- * A client's socket has no name; its peer, the socket that the server accepted, bears the path it was accepted on. Before
- * it is accepted the peer has no inode: then the listening socket names the client. */
+ * A client's socket has no name; its peer, the socket that the server accepted, bears the path it was accepted on.
+ * Before it is accepted the peer has no inode: then the listening socket names the client. */
 #include <linux/netlink.h>
 #include <linux/sock_diag.h>
 #include <linux/unix_diag.h>
@@ -145,7 +145,8 @@ static struct unix_question unix_question(uint16_t flags, uint32_t states)
                    .nlmsg_flags = NLM_F_REQUEST | flags},
         .request = {.sdiag_family = AF_UNIX,
                     .udiag_states = states,
-                    .udiag_show = UDIAG_SHOW_NAME | UDIAG_SHOW_VFS | UDIAG_SHOW_PEER | UDIAG_SHOW_ICONS | UDIAG_SHOW_RQLEN},
+                    .udiag_show = UDIAG_SHOW_NAME | UDIAG_SHOW_VFS | UDIAG_SHOW_PEER | UDIAG_SHOW_ICONS |
+                                  UDIAG_SHOW_RQLEN},
     };
 }
 
@@ -187,7 +188,9 @@ static void collect(void *context, const struct nlmsghdr *message)
 static int16_t path_of_client(const struct unix_collected *collected, const struct socket_table *known,
                               const struct socket_fact *client)
 {
-    const struct socket_fact *peer = client->peer_inode ? socket_table_find(&collected->servers, client->peer_inode) : NULL;
+    const struct socket_fact *peer = NULL;
+    if (client->peer_inode)
+        peer = socket_table_find(&collected->servers, client->peer_inode);
     if (!peer)
         peer = socket_table_find(&collected->pending, client->inode);
     if (peer)
@@ -198,7 +201,8 @@ static int16_t path_of_client(const struct unix_collected *collected, const stru
     return -1;
 }
 
-static int add_clients(const struct unix_collected *collected, const struct socket_table *known, struct socket_table *table)
+static int add_clients(const struct unix_collected *collected, const struct socket_table *known,
+                       struct socket_table *table)
 {
     for (size_t i = 0; i < collected->clients.count; i++) {
         struct socket_fact client = collected->clients.at[i];
