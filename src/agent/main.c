@@ -148,7 +148,7 @@ int main(int argc, char **argv)
     if (argc == 2 && strcmp(argv[1], "--version") == 0)
         return printf("lastcall-agent %s\n", LASTCALL_VERSION) < 0;
     if (argc > 1 || !has_channel()) {
-        fprintf(stderr, "lastcall-agent: started by lastcall only, with the channel on descriptor 3; takes --version\n");
+        fprintf(stderr, "lastcall-agent: started by lastcall only, its channel on descriptor 3; takes --version\n");
         return EXIT_USAGE;
     }
     ignore_signals();

@@ -108,7 +108,7 @@ static void put_op(unsigned char *at, unsigned code, unsigned yes, unsigned no)
 }
 
 /* For each port: "≥ port, else on to the next; ≤ port, else on to the next; matched: jump to the end". Behind the
- * last one, "next" lies beyond the end, which is the kernel's no. (D_EQ came with 5.10 only.) Returns the filter's size. */
+ * last one, "next" lies beyond the end, which is the kernel's no. Returns the filter's size. */
 static size_t put_filter(unsigned char *filter, const uint16_t *ports, size_t count)
 {
     size_t end = count * 20 - 4, at = 0;
