@@ -144,7 +144,7 @@ struct handle_row {
     uint32_t last_sent_ms;    /* age of the last data segment out: tcpi_last_data_sent (jiffies) */
     uint32_t last_received_ms; /* age of the last data segment in: tcpi_last_data_recv (jiffies) */
     uint32_t rtt_us;
-    uint64_t bytes_sent;      /* tcpi_bytes_sent: retransmissions count again */
+    uint64_t bytes_sent;      /* tcpi_bytes_sent less tcpi_bytes_retrans: each byte once */
     uint64_t bytes_acked;     /* tcpi_bytes_acked */
     uint64_t bytes_received;  /* tcpi_bytes_received */
     uint32_t data_segments_out, data_segments_in;

@@ -50,7 +50,7 @@ static void read_tcp_info(struct socket_fact *fact, const void *bytes, size_t le
     fact->data_segments_in = info.tcpi_data_segs_in;
     uint32_t on_the_way = fact->unacked_bytes > fact->unsent_bytes ? fact->unacked_bytes - fact->unsent_bytes : 0;
     fact->bytes_sent = REACHES(length, tcpi_bytes_sent)
-                           ? info.tcpi_bytes_sent
+                           ? info.tcpi_bytes_sent - info.tcpi_bytes_retrans
                            : info.tcpi_bytes_acked - (info.tcpi_bytes_acked > 0) + on_the_way;
 }
 
