@@ -71,3 +71,9 @@ def transaction(connection, redis, name, table="work"):
         pipeline.incr("count").rpush("work", name)
         pipeline.execute()
         say("R", name)
+
+
+def wind_up():
+    """What an app does after it has closed its connections: 100 ms of something else, then the end."""
+    say("O", "closed")
+    time.sleep(0.1)

@@ -299,6 +299,8 @@ int main(void)
         if (lanes[i].redis)
             redisFree(lanes[i].redis);
     }
+    say("O closed");
+    poll(NULL, 0, 100); /* as journal.wind_up() */
     say("O end");
     return 0;
 }

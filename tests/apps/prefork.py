@@ -39,6 +39,7 @@ def child(lane):
     connection.close()
     if redis:
         redis.close()
+    journal.wind_up()
     os._exit(0)
 
 

@@ -67,6 +67,7 @@ def main():
         thread.join()
     if HANDLER == "good":
         pool.closeall()
+        journal.wind_up()
     else:
         time.sleep(0.5)
     journal.say("O", "end")
