@@ -28,6 +28,8 @@ struct hold_handle {
     uint64_t base_sent, base_received; /* sent: with what the step sent */
     /* learning */
     int32_t thread;              /* that waited for it alone; 0: not known */
+    bool through;                /* let through on a guess (flows.c) */
+    bool was_open;               /* open in the round before the last */
     bool by_loop;                /* it wrote and nobody waits for it alone: an event loop */
 };
 
@@ -46,5 +48,10 @@ size_t history_forget(struct hold *hold);
 /* Where the handle stands (classify.c). Sets standing, open, unknown and answered. `hint` may be NULL. */
 void classify_handle(struct hold *hold, struct hold_handle *handle, const struct handle_row *row,
                      const struct hold_hint *hint, int64_t now_us);
+
+/* Flows that need two connections (flows.c). Guesses which handle at its boundary an open transaction waits for. */
+void flows_guess(struct hold *hold, int64_t now_us);
+/* Is this handle, at its boundary, to be let through? */
+bool flows_let_through(const struct hold *hold, const struct hold_handle *handle, const struct hold_hint *hint);
 
 #endif

@@ -124,7 +124,12 @@ static bool look_at_row(struct hold *hold, const struct facts *facts, size_t i, 
     struct hold_handle *handle = history_of(hold, row, i);
     if (!handle)
         return false;
+    int64_t quiet_since_us = handle->quiet_since_us;
+    handle->was_open = handle->round && handle->standing == STANDING_IN_FLIGHT && handle->open;
+    bool in_transaction = handle->was_open && handle->state == SESSION_IN_TRANSACTION && handle->unread == 0;
     bool moved = history_notes_movement(handle, row, now_us);
+    if (moved && in_transaction && !hold->guessed_at_us && now_us - quiet_since_us > hold->gap_us)
+        hold->gap_us = now_us - quiet_since_us;
     count_answer(handle, answer_of(facts, row->target), now_us);
     classify_handle(hold, handle, row, hint, now_us);
     history_keep(handle, row);
@@ -199,31 +204,11 @@ typedef struct hold_order order_fn(struct hold_handle *, const struct handle_row
 static order_fn *const by_stage[] = {
     [STAGE_LEARN] = order_learn, [STAGE_GATHER] = order_gather, [STAGE_RELEASE] = order_release};
 
-static bool thread_has_open(const struct hold *hold, int32_t thread, const struct hold_handle *other_than)
-{
-    for (size_t i = 0; i < hold->count; i++) {
-        const struct hold_handle *h = &hold->handles[i];
-        if (h != other_than && h->thread == thread && h->standing == STANDING_IN_FLIGHT && h->open)
-            return true;
-    }
-    return false;
-}
-
-/* Its thread has a transaction open elsewhere, and waits here: holding it would hold that transaction open for ever. */
-static void let_through(const struct hold *hold, const struct hold_handle *handle, const struct hold_hint *hint,
-                        struct hold_order *order)
-{
-    if (!hint || hint->waited != WAITED_ALONE || handle->standing == STANDING_IN_FLIGHT)
-        return;
-    if (!thread_has_open(hold, hint->thread, handle))
-        return;
-    order->brake = false;
-    order->step = true;
-}
-
-static void give_orders(struct hold *hold, const struct facts *facts, const struct hold_hint *hints)
+static void give_orders(struct hold *hold, const struct facts *facts, const struct hold_hint *hints, int64_t now_us)
 {
     hold->order_count = 0;
+    if (hold->stage == STAGE_GATHER)
+        flows_guess(hold, now_us);
     for (size_t i = 0; i < facts->count; i++) {
         const struct handle_row *row = &facts->rows[i];
         struct hold_handle *handle = history_of(hold, row, i);
@@ -231,8 +216,10 @@ static void give_orders(struct hold *hold, const struct facts *facts, const stru
             continue;
         learn(handle, row, hints ? &hints[i] : NULL);
         struct hold_order order = by_stage[hold->stage](handle, row);
-        if (hold->stage == STAGE_GATHER)
-            let_through(hold, handle, hints ? &hints[i] : NULL, &order);
+        if (hold->stage == STAGE_GATHER && flows_let_through(hold, handle, hints ? &hints[i] : NULL)) {
+            order.brake = false;
+            order.step = true;
+        }
         order.row = i;
         order.blocking_too = hold->brake_blocking;
         handle->corked |= order.cork;
@@ -312,7 +299,7 @@ bool hold_round(struct hold *hold, const struct facts *facts, const struct hold_
     bool still = is_still(hold, facts, now_us);
     if (hold->way == HOLD_MARKS && !frozen && !still) {
         change_stage(hold, now_us);
-        give_orders(hold, facts, hints);
+        give_orders(hold, facts, hints, now_us);
     }
     return still;
 }

@@ -1,0 +1,110 @@
+/* Flows that need two connections: a transaction is open on A, and its flow waits for B, which stands at its boundary.
+ * Holding B would hold A open for ever. Pure: no I/O.
+ *
+ * A thread tells what it waits for: B is let through for as long as it waits there. An event loop does not tell. There,
+ * when every open transaction waits for the app for longer than its gaps have been, one handle at its boundary, the newest
+ * one, is let through: if an open transaction moves then, that was it, and the next one comes soon; if none does, the
+ * guess cost one transaction more, and the next one waits twice as long. */
+#include "supervisor/hold/history.h"
+
+#define PATIENCE_LEAST_US INT64_C(20000)
+#define PATIENCE_PROVEN_US INT64_C(4000) /* after a guess that was right */
+#define PATIENCE_MOST_US INT64_C(2000000)
+enum { GAPS = 3 };                       /* an open transaction is waiting when it is quiet for so many of its own gaps */
+
+static bool is_open(const struct hold_handle *h)
+{
+    return h->standing == STANDING_IN_FLIGHT && h->open && !h->starting;
+}
+
+static bool thread_has_open(const struct hold *hold, int32_t thread, const struct hold_handle *other_than)
+{
+    for (size_t i = 0; i < hold->count; i++)
+        if (&hold->handles[i] != other_than && hold->handles[i].thread == thread && is_open(&hold->handles[i]))
+            return true;
+    return false;
+}
+
+bool flows_let_through(const struct hold *hold, const struct hold_handle *handle, const struct hold_hint *hint)
+{
+    if (handle->through)
+        return true;
+    return hint && hint->waited == WAITED_ALONE && handle->standing != STANDING_IN_FLIGHT &&
+           thread_has_open(hold, hint->thread, handle);
+}
+
+/* It is the app's turn on it: nothing to read, nothing written, in a transaction. */
+static bool waits_for_app(const struct hold_handle *h)
+{
+    return h->state == SESSION_IN_TRANSACTION && h->unread == 0 && h->unsent == 0;
+}
+
+static void forget_guesses(struct hold *hold)
+{
+    for (size_t i = 0; i < hold->count; i++)
+        hold->handles[i].through = false;
+    hold->guessed_at_us = 0;
+}
+
+/* Since when every open transaction has waited for the app; 0: not all of them do, or none is open. */
+static int64_t all_wait_since(const struct hold *hold)
+{
+    int64_t since = 0;
+    for (size_t i = 0; i < hold->count; i++) {
+        const struct hold_handle *h = &hold->handles[i];
+        if (!is_open(h) || h->through)
+            continue;
+        if (!waits_for_app(h) || h->thread)
+            return 0;
+        since = h->quiet_since_us > since ? h->quiet_since_us : since;
+    }
+    return since;
+}
+
+static struct hold_handle *newest_at_boundary(struct hold *hold)
+{
+    struct hold_handle *newest = NULL;
+    for (size_t i = 0; i < hold->count; i++) {
+        struct hold_handle *h = &hold->handles[i];
+        bool stands = h->standing == STANDING_PARKED || h->standing == STANDING_HELD;
+        if (stands && !h->through && (!newest || h->quiet_since_us > newest->quiet_since_us))
+            newest = h;
+    }
+    return newest;
+}
+
+static int64_t patience_of(const struct hold *hold)
+{
+    int64_t least = hold->gap_us * GAPS > PATIENCE_LEAST_US ? hold->gap_us * GAPS : PATIENCE_LEAST_US;
+    return hold->patience_us ? hold->patience_us : least;
+}
+
+/* An open transaction that moves after a guess says that the guess was right. */
+static void learn_from_guess(struct hold *hold, int64_t now_us)
+{
+    bool moved = false;
+    for (size_t i = 0; i < hold->count; i++) {
+        const struct hold_handle *h = &hold->handles[i];
+        moved |= !h->through && h->was_open && h->quiet_since_us > hold->guessed_at_us;
+    }
+    if (!moved)
+        return;
+    forget_guesses(hold);
+    hold->patience_us = PATIENCE_PROVEN_US;
+    (void)now_us;
+}
+
+void flows_guess(struct hold *hold, int64_t now_us)
+{
+    if (hold->guessed_at_us)
+        learn_from_guess(hold, now_us);
+    int64_t since = all_wait_since(hold);
+    int64_t waited_from = since > hold->guessed_at_us ? since : hold->guessed_at_us;
+    struct hold_handle *guess = since && now_us - waited_from >= patience_of(hold) ? newest_at_boundary(hold) : NULL;
+    if (!guess)
+        return;
+    int64_t twice = 2 * patience_of(hold);
+    guess->through = true;
+    hold->guessed_at_us = now_us;
+    hold->patience_us = twice < PATIENCE_MOST_US ? twice : PATIENCE_MOST_US;
+}
