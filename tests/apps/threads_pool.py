@@ -2,7 +2,7 @@
 """THREADS threads over a psycopg2 pool, transactions of 5-50 ms, quiet together 20 % of the time.
 
 HANDLER=none: SIGTERM ends it as it stands. HANDLER=good: finishes what it does, closes the pool, exits with 0.
-HANDLER=no-close: finishes what it does, takes half a second, exits without closing its pool.
+HANDLER=no-close: finishes what it does, takes half a second, exits without closing its pool. HANDLER=ignore: goes on for ever.
 POOL_EVERY=1 takes the connection from the pool and puts it back for each transaction, as frameworks do.
 LONG_QUERY=seconds: beside the threads one connection that sleeps in the server for so long."""
 import os
@@ -53,7 +53,9 @@ def sleep_in_the_server(seconds):
 
 
 def main():
-    if HANDLER != "none":
+    if HANDLER == "ignore":
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    elif HANDLER != "none":
         signal.signal(signal.SIGTERM, lambda *_: (journal.say("O", "SIGTERM"), stopping.set()))
     threads = [threading.Thread(target=work, args=(lane,), daemon=True) for lane in range(THREADS)]
     if "LONG_QUERY" in os.environ:

@@ -5,6 +5,7 @@ Must never leave a process behind: each command is a session of its own, and who
 import contextlib
 import json
 import os
+import re
 import select
 import shutil
 import signal
@@ -233,10 +234,8 @@ class Run:
         return wait_until(look, limit, "lastcall has an app")
 
     def phases(self):
-        """The phases that lastcall's log has named so far."""
-        known = ("announcing", "draining", "holding", "stopping", "killing", "sweeping", "done")
-        text = self.err()
-        return [phase for phase in known if phase in text]
+        """The phases that lastcall's log has begun so far: "lastcall: holding: why"."""
+        return re.findall(r"^lastcall: (?:\w+: )?(announcing|draining|holding|stopping|killing|sweeping|done): ", self.err(), re.M)
 
 
 def bare(argv, directory, name="bare", **more):
