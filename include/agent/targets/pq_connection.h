@@ -1,7 +1,7 @@
 /* One asynchronous libpq connection on the agent's loop, shared by postgres.c and pgbouncer.c.
  *
  * Never calls a function of libpq that may wait (PQexec, PQconnectdb, PQgetResult while busy) or that looks a name up
- * (hostaddr is always given). No time limits: the caller closes. Handlers are called from the loop, as the last thing. */
+ * (hostaddr is always given). No time limits: the caller closes. Handlers come from the loop, as the last thing. */
 #ifndef AGENT_TARGETS_PQ_CONNECTION_H
 #define AGENT_TARGETS_PQ_CONNECTION_H
 

@@ -106,7 +106,7 @@ void target_end_run(struct target *target, struct end_job *job); /* uses the lin
 void target_end_polled(struct target *target, bool ok);          /* scratch holds the sessions */
 void target_end_commanded(struct target *target, enum ended_how how, const char *why);
 void target_end_interrupted(struct target *target);              /* the link was lost while it was BUSY for a job */
-bool target_end_deliver(struct target *target);                  /* tells one finished job's user; false: there is none */
+bool target_end_deliver(struct target *target);                  /* tells one finished job's user; false: none */
 bool target_end_any(const struct target *target);
 void target_end_finish(struct target *target);
 

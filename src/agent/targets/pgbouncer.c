@@ -367,4 +367,5 @@ static void pgbouncer_end(void *probe, const struct end_session *session)
 }
 
 const struct probe_ops pgbouncer_ops = {.default_port = "6432", .unix_path = pgbouncer_unix_path,
-                                        .open = pgbouncer_open, .close = pgbouncer_close, .ask = pgbouncer_ask, .end = pgbouncer_end};
+                                        .open = pgbouncer_open, .close = pgbouncer_close, .ask = pgbouncer_ask,
+                                        .end = pgbouncer_end};

@@ -42,7 +42,7 @@ int pool_list_add(struct pool_list *list, const char *database, const char *user
 
 enum pool_mode pool_list_mode(const struct pool_list *list, const char *database, const char *user)
 {
-    enum pool_mode common = POOL_MODE_UNKNOWN;
+    const struct pool *first = NULL;
     bool differ = false;
     for (size_t i = 0; i < list->count; i++) {
         const struct pool *pool = &list->pools[i];
@@ -50,10 +50,10 @@ enum pool_mode pool_list_mode(const struct pool_list *list, const char *database
             continue;
         if (strcmp(pool->user, user) == 0)
             return pool->mode;
-        differ |= common != POOL_MODE_UNKNOWN && common != pool->mode;
-        common = pool->mode;
+        first = first ? first : pool;
+        differ |= first->mode != pool->mode;
     }
-    return differ ? POOL_MODE_UNKNOWN : common;
+    return first && !differ ? first->mode : POOL_MODE_UNKNOWN;
 }
 
 void pool_list_finish(struct pool_list *list)

@@ -12,7 +12,8 @@
  * usesysid and datid tell sessions from the server's own workers there. */
 const char postgres_question[] =
     "SELECT a.pid, a.backend_type, host(a.client_addr), a.client_port, a.state, s.ssl"
-    ", " MICROSECONDS("a.backend_start") ", " MICROSECONDS("a.state_change") ", " MICROSECONDS("clock_timestamp() - a.state_change")
+    ", " MICROSECONDS("a.backend_start") ", " MICROSECONDS("a.state_change")
+    ", " MICROSECONDS("clock_timestamp() - a.state_change")
     ", " MICROSECONDS("clock_timestamp() - a.xact_start")
     ", a.application_name, CASE WHEN $1 THEN left(a.query, 127) END"
     " FROM pg_catalog.pg_stat_activity a LEFT JOIN pg_catalog.pg_stat_ssl s ON s.pid = a.pid"
