@@ -28,6 +28,7 @@ struct hold_handle {
     uint64_t base_sent, base_received; /* sent: with what the step sent */
     /* learning */
     int32_t thread;              /* that waited for it alone; 0: not known */
+    bool had_transaction;        /* in a transaction block since it last stood at a boundary */
     bool through;                /* let through on a guess (flows.c) */
     bool was_open;               /* open in the round before the last */
     bool by_loop;                /* it wrote and nobody waits for it alone: an event loop */
@@ -49,6 +50,8 @@ size_t history_forget(struct hold *hold);
 void classify_handle(struct hold *hold, struct hold_handle *handle, const struct handle_row *row,
                      const struct hold_hint *hint, int64_t now_us);
 
+/* Keeps what the row tells about flows: before history_keep(), after classify_handle(). */
+void flows_note(struct hold *hold, struct hold_handle *handle, const struct handle_row *row, enum standing before);
 /* Flows that need two connections (flows.c). Guesses which handle at its boundary an open transaction waits for. */
 void flows_guess(struct hold *hold, int64_t now_us);
 /* Is this handle, at its boundary, to be let through? */

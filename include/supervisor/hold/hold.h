@@ -66,6 +66,7 @@ struct hold {
                                   * under a brake returns them */
     int64_t gather_since_us;     /* when STAGE_GATHER was entered last */
     int64_t gap_us;              /* the longest gap that an open transaction made and ended by itself in this hold */
+    uint32_t begin_bytes[4];     /* lengths of writes that began a transaction block, as seen in this hold */
     int64_t guessed_at_us, patience_us; /* flows.c; 0: no guess is on, none was made yet */
     bool resting;                /* set by the user: a drain without a signal; all stay parked, nobody is released */
     int64_t released_at_us;      /* when STAGE_RELEASE was entered last */

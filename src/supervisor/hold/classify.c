@@ -18,7 +18,7 @@ static void stands(struct hold_handle *handle, enum standing standing, bool open
     handle->standing = standing;
     handle->open = open;
     handle->unknown = unknown;
-    handle->answered = standing == STANDING_IDLE || standing == STANDING_PARKED || standing == STANDING_HELD;
+    handle->answered = false;
 }
 
 /* Bytes that have left and are not acknowledged yet. */
@@ -123,6 +123,7 @@ static void classify_idle(struct hold *hold, struct hold_handle *handle, const s
         stands(handle, STANDING_PARKED, false, false);
     else
         stands(handle, all_answered ? STANDING_IDLE : STANDING_IN_FLIGHT, !all_answered, !all_answered && equal);
+    handle->answered = all_answered; /* whether or not its reply was read: it holds until another byte leaves */
 }
 
 static void classify_busy(struct hold *hold, struct hold_handle *handle, const struct handle_row *row,

@@ -2,8 +2,8 @@
  * Holding B would hold A open for ever. Pure: no I/O.
  *
  * A thread tells what it waits for: B is let through for as long as it waits there. An event loop does not tell. There,
- * when every open transaction waits for the app for longer than its gaps have been, one handle at its boundary, the newest
- * one, is let through: if an open transaction moves then, that was it, and the next one comes soon; if none does, the
+ * when every open transaction waits for the app for longer than its gaps have been, one handle at its boundary, the
+ * likeliest and newest, is let through: if an open transaction moves then, that was it, and the next one comes soon; if none does, the
  * guess cost one transaction more, and the next one waits twice as long. */
 #include "supervisor/hold/history.h"
 
@@ -61,16 +61,51 @@ static int64_t all_wait_since(const struct hold *hold)
     return since;
 }
 
-static struct hold_handle *newest_at_boundary(struct hold *hold)
+static bool begins_transactions(const struct hold *hold, uint32_t bytes)
 {
-    struct hold_handle *newest = NULL;
+    for (size_t i = 0; i < sizeof hold->begin_bytes / sizeof *hold->begin_bytes; i++)
+        if (bytes && hold->begin_bytes[i] == bytes)
+            return true;
+    return false;
+}
+
+void flows_note(struct hold *hold, struct hold_handle *handle, const struct handle_row *row, enum standing before)
+{
+    bool in_block = row->state == SESSION_IN_TRANSACTION;
+    bool stood = before == STANDING_PARKED || before == STANDING_HELD || before == STANDING_IDLE;
+    if (handle->standing == STANDING_IN_FLIGHT)
+        handle->had_transaction = in_block || (handle->had_transaction && !stood);
+    if (!in_block || before != STANDING_HELD || row->unsent_bytes || begins_transactions(hold, handle->unsent))
+        return;
+    for (size_t i = sizeof hold->begin_bytes / sizeof *hold->begin_bytes - 1; i > 0; i--)
+        hold->begin_bytes[i] = hold->begin_bytes[i - 1];
+    hold->begin_bytes[0] = handle->unsent;
+}
+
+/* How likely it is that an open transaction waits for this one: a reply outside of a transaction block, a write that
+ * begins none, the end of a block, the beginning of one. 0: it does not stand at a boundary. */
+static int likelihood(const struct hold *hold, const struct hold_handle *h)
+{
+    if (h->through)
+        return 0;
+    if (h->standing == STANDING_PARKED)
+        return h->had_transaction ? 2 : 4;
+    return h->standing != STANDING_HELD ? 0 : begins_transactions(hold, h->unsent) ? 1 : 3;
+}
+
+static struct hold_handle *likeliest(struct hold *hold)
+{
+    struct hold_handle *best = NULL;
+    int most = 0;
     for (size_t i = 0; i < hold->count; i++) {
         struct hold_handle *h = &hold->handles[i];
-        bool stands = h->standing == STANDING_PARKED || h->standing == STANDING_HELD;
-        if (stands && !h->through && (!newest || h->quiet_since_us > newest->quiet_since_us))
-            newest = h;
+        int likely = likelihood(hold, h);
+        if (likely > most || (likely && likely == most && h->quiet_since_us > best->quiet_since_us)) {
+            best = h;
+            most = likely;
+        }
     }
-    return newest;
+    return best;
 }
 
 static int64_t patience_of(const struct hold *hold)
@@ -100,7 +135,7 @@ void flows_guess(struct hold *hold, int64_t now_us)
         learn_from_guess(hold, now_us);
     int64_t since = all_wait_since(hold);
     int64_t waited_from = since > hold->guessed_at_us ? since : hold->guessed_at_us;
-    struct hold_handle *guess = since && now_us - waited_from >= patience_of(hold) ? newest_at_boundary(hold) : NULL;
+    struct hold_handle *guess = since && now_us - waited_from >= patience_of(hold) ? likeliest(hold) : NULL;
     if (!guess)
         return;
     int64_t twice = 2 * patience_of(hold);

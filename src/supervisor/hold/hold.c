@@ -131,7 +131,9 @@ static bool look_at_row(struct hold *hold, const struct facts *facts, size_t i, 
     if (moved && in_transaction && !hold->guessed_at_us && now_us - quiet_since_us > hold->gap_us)
         hold->gap_us = now_us - quiet_since_us;
     count_answer(handle, answer_of(facts, row->target), now_us);
+    enum standing before = handle->round ? handle->standing : STANDING_IN_FLIGHT;
     classify_handle(hold, handle, row, hint, now_us);
+    flows_note(hold, handle, row, before);
     history_keep(handle, row);
     handle->round = hold->round;
     if (moved && matters(handle))
@@ -218,7 +220,7 @@ static void give_orders(struct hold *hold, const struct facts *facts, const stru
         struct hold_order order = by_stage[hold->stage](handle, row);
         if (hold->stage == STAGE_GATHER && flows_let_through(hold, handle, hints ? &hints[i] : NULL)) {
             order.brake = false;
-            order.step = true;
+            order.step = row->unsent_bytes > 0;
         }
         order.row = i;
         order.blocking_too = hold->brake_blocking;
@@ -314,8 +316,10 @@ void hold_note_base(struct hold *hold, const struct handle_row *row, const struc
     struct hold_handle *handle = history_of(hold, row, hold->count);
     if (!handle)
         return;
-    handle->has_base = true;
     handle->blocking = base->blocking;
+    if (handle->has_base && base->unsent == 0 && base->sent == handle->base_sent)
+        return; /* nothing has left since the older one, which knows more about what came in */
+    handle->has_base = true;
     handle->base_sent = base->sent + (stepped ? base->unsent : 0);
     handle->base_received = base->received;
 }
