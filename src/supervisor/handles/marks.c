@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "common/fd.h"
+#include "common/process.h"
 #include "supervisor/handles/duplicate.h"
 #include "supervisor/handles/socket.h"
 
@@ -107,6 +108,12 @@ int marks_apply(struct marks *marks, const struct handle_row *row, const struct 
     return result;
 }
 
+/* A look may miss a handle: its marks are forgotten only with its socket. */
+static bool is_still_open(const struct marked *marked)
+{
+    return process_socket_inode(marked->pid, marked->fd) == marked->inode;
+}
+
 void marks_forget_others(struct marks *marks, const struct handle_row *rows, size_t count)
 {
     size_t kept = 0;
@@ -118,7 +125,7 @@ void marks_forget_others(struct marks *marks, const struct handle_row *rows, siz
             marked->seen = true;
     }
     for (size_t i = 0; i < marks->count; i++)
-        if (marks->list[i].seen)
+        if (marks->list[i].seen || is_still_open(&marks->list[i]))
             marks->list[kept++] = marks->list[i];
     marks->count = kept;
 }
