@@ -381,6 +381,19 @@ START_TEST(ctrl_z_bg_and_fg)
 }
 END_TEST
 
+/* It reads when we have the terminal already: it gets it, and nobody stops. */
+START_TEST(ctrl_z_bg_fg_and_a_read)
+{
+    continue_in_background();
+    type("fg\n");
+    ck_assert(wait_until(tcgetpgrp(keyboard) == job()));
+    const size_t before = seen;
+    kill(app_pid(), SIGUSR1);
+    expect_app_reads("front");
+    ck_assert_int_eq(count_on_screen(before, "Stopped"), 0);
+}
+END_TEST
+
 /* Or what is typed does: it comes to our group, by the kernel. */
 START_TEST(ctrl_z_bg_fg_and_ctrl_c)
 {
@@ -570,6 +583,7 @@ static int run_tests(void)
     tcase_add_test(cases, ctrl_c_reaches_the_app_once);
     tcase_add_test(cases, ctrl_z_and_fg);
     tcase_add_test(cases, ctrl_z_bg_and_fg);
+    tcase_add_test(cases, ctrl_z_bg_fg_and_a_read);
     tcase_add_test(cases, ctrl_z_bg_fg_and_ctrl_c);
     tcase_add_test(cases, ctrl_z_bg_fg_and_ctrl_z);
     tcase_add_test(cases, started_in_the_background);
