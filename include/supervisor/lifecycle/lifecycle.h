@@ -105,6 +105,7 @@ struct lifecycle {
     bool gave_up;              /* the hold deadline passed: what was in flight then is not waited for */
     bool last_chance;          /* the second one passed, too: the last look's verdict does not matter any more */
     bool signalled;            /* the stop signal is out */
+    bool alone;                /* the main process ended before it was told to; what is left was told then */
     const char *why;           /* of the last change of phase: a literal */
 };
 

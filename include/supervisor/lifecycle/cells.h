@@ -1,0 +1,29 @@
+/* The cells of the lifecycle's table: what an event does in a phase. Private to src/supervisor/lifecycle/.
+ *
+ * A cell changes the phase or leaves it, and adds to the list of actions, which its caller has emptied. */
+#ifndef SUPERVISOR_LIFECYCLE_CELLS_H
+#define SUPERVISOR_LIFECYCLE_CELLS_H
+
+#include "supervisor/lifecycle/lifecycle.h"
+
+typedef void cell_fn(struct lifecycle *lifecycle, int64_t now_us, struct lifecycle_actions *actions);
+
+/* Deliberately: what a phase does not wait for cannot move it. */
+cell_fn cell_nothing;
+
+/* How it begins, and what a drain becomes. */
+cell_fn cell_running_signal, cell_running_drain, cell_drain_becomes_stop, cell_resume;
+cell_fn cell_resting_signal, cell_resting_drain, cell_resting_over;
+
+/* The app ends: before it was told to, and after. */
+cell_fn cell_ended_early, cell_tree_ended_early, cell_holding_ended, cell_stopping_ended, cell_tree_ended;
+
+/* On the way to stillness. */
+cell_fn cell_settled, cell_dried_up, cell_holding_still, cell_holding_deadline, cell_holding_escalated;
+cell_fn cell_frozen, cell_freeze_failed, cell_looking_still, cell_looking_moving, cell_looking_late, cell_give_up_now;
+
+/* The end. */
+cell_fn cell_let_go, cell_stopping_deadline, cell_stopping_escalated, cell_killing_deadline;
+cell_fn cell_swept, cell_sweeping_deadline, cell_sweeping_escalated;
+
+#endif
