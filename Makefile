@@ -27,7 +27,7 @@ CHECK_LIBS = $(shell $(PKG_CONFIG) --libs check)
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(B)/tests/%,$(wildcard tests/unit/test_*.c))
 AGENT_UNIT_TESTS := $(patsubst tests/unit/agent/%.c,$(B)/tests/agent/%,$(wildcard tests/unit/agent/test_*.c))
 FUZZERS := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
-C_APPS := $(patsubst tests/apps/%.c,$(B)/apps/%,$(wildcard tests/apps/*.c))
+C_APPS := $(patsubst tests/apps/%.c,$(B)/apps/%,$(wildcard tests/apps/*.c tests/apps/hold/*.c))
 
 # `make V=1` shows the commands.
 Q := $(if $(V),,@)
@@ -59,7 +59,7 @@ $(B)/tests/%: tests/unit/%.c $(B)/liblastcall.a
 	$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP -o $@ $< $(B)/liblastcall.a $(LASTCALL_LIBS) $(CHECK_LIBS)
 $(B)/apps/%: tests/apps/%.c
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(ALL_CFLAGS) $(AGENT_CFLAGS) -o $@ $< $(shell $(PKG_CONFIG) --libs libpq hiredis) -lpthread
+	$(Q)$(CC) $(ALL_CFLAGS) $(AGENT_CFLAGS) -MMD -MP -o $@ $< $(shell $(PKG_CONFIG) --libs libpq hiredis) -lpthread
 apps: $(C_APPS)
 tests: $(UNIT_TESTS) $(AGENT_UNIT_TESTS) $(C_APPS)
 
