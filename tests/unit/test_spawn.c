@@ -24,7 +24,9 @@ static char *const plain_environment[] = { (char *)"PATH=/usr/bin:/bin", NULL };
 
 static struct spawn_request request_for(char *const *argv)
 {
-    return (struct spawn_request){ .argv = argv, .envp = plain_environment, .terminal = -1, .keep_fd = -1, .keep_as = -1 };
+    return (struct spawn_request){
+        .argv = argv, .envp = plain_environment, .terminal = -1, .keep_fd = -1, .keep_as = -1,
+    };
 }
 
 static int exit_status(pid_t pid)
@@ -278,8 +280,8 @@ END_TEST
 
 START_TEST(inherited_descriptors_pass_and_ours_do_not)
 {
-    char *const argv[] = { (char *)"sh", (char *)"-c", (char *)"for f in /proc/$$/fd/*; do test -e $f && echo \"fd ${f##*/};\"; done",
-                           NULL };
+    static const char script[] = "for f in /proc/$$/fd/*; do test -e $f && echo \"fd ${f##*/};\"; done";
+    char *const argv[] = { (char *)"sh", (char *)"-c", (char *)script, NULL };
     const int theirs = fcntl(0, F_DUPFD, 20), ours = fcntl(0, F_DUPFD_CLOEXEC, 30);
     const char *open_ones = output_of(request_for(argv));
 

@@ -13,7 +13,7 @@ struct delivery {
     pid_t *pids;            /* heap: who gets it, parents first */
     unsigned count;
     bool ends_at_once;      /* in none of them is the signal caught, ignored, or blocked in any thread */
-    pid_t handed_on_to;     /* auto: the child that a waiting main process hands it on to (the last, of a chain), or 0 */
+    pid_t handed_on_to;     /* auto: the child that a waiting main process hands it on to (a chain's last), or 0 */
 };
 
 /* Chooses the receivers. AUTO: main; and when main does not catch the signal, has exactly one child, and every thread

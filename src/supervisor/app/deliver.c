@@ -18,8 +18,9 @@ enum { LONGEST_CHAIN = 16 };
 
 /* ---- facts about one process ---- */
 
-static const uint64_t NOT_FATAL = SIGNAL_BIT(SIGCHLD) | SIGNAL_BIT(SIGCONT) | SIGNAL_BIT(SIGURG) | SIGNAL_BIT(SIGWINCH) |
-                                  SIGNAL_BIT(SIGSTOP) | SIGNAL_BIT(SIGTSTP) | SIGNAL_BIT(SIGTTIN) | SIGNAL_BIT(SIGTTOU);
+static const uint64_t NOT_FATAL = SIGNAL_BIT(SIGCHLD) | SIGNAL_BIT(SIGCONT) | SIGNAL_BIT(SIGURG) |
+                                  SIGNAL_BIT(SIGWINCH) | SIGNAL_BIT(SIGSTOP) | SIGNAL_BIT(SIGTSTP) |
+                                  SIGNAL_BIT(SIGTTIN) | SIGNAL_BIT(SIGTTOU);
 static const uint64_t UNSTOPPABLE = SIGNAL_BIT(SIGKILL) | SIGNAL_BIT(SIGSTOP);
 
 /* Calls `each` for every thread until it says no. Returns whether all said yes; no thread at all is a no. */
@@ -220,8 +221,8 @@ static const struct member *only_child(const struct members *members, const stru
 }
 
 /* The child for which `parent` stands there and waits, and which would never hear of the signal. Blocked is no handling
- * here: a thread that waits for a child does not wait for a signal. (A shell whose SIGCHLD handler is about to run blocks
- * all of them; a freeze, which stops its child, brings it there.) */
+ * here: a thread that waits for a child does not wait for a signal. (A shell whose SIGCHLD handler is about to run
+ * blocks all of them; a freeze, which stops its child, brings it there.) */
 static const struct member *awaited_child(const struct members *members, const struct member *parent, int signo)
 {
     const struct member *child = only_child(members, parent);
@@ -305,7 +306,10 @@ static bool ends_all_at_once(const struct delivery *delivery, int signo)
 int delivery_plan(struct delivery *delivery, enum deliver_to to, int signo, pid_t main, const struct process_tree *tree)
 {
     static int (*const plans[])(struct delivery *, const struct members *, pid_t, int) = {
-        [DELIVER_AUTO] = plan_auto, [DELIVER_MAIN] = plan_main, [DELIVER_GROUP] = plan_group, [DELIVER_TREE] = plan_tree,
+        [DELIVER_AUTO] = plan_auto,
+        [DELIVER_MAIN] = plan_main,
+        [DELIVER_GROUP] = plan_group,
+        [DELIVER_TREE] = plan_tree,
     };
     struct members members __attribute__((cleanup(members_cleanup))) = { 0 };
 

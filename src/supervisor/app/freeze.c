@@ -19,8 +19,8 @@ enum stillness { GONE, STOPPED, RUNNING };
 
 /* ---- is it stopped? ---- */
 
-/* proc(5): the state is the 3rd field, the number of threads the 20th; the command's name, which may hold anything, ends
- * at the last ')'. */
+/* proc(5): the state is the 3rd field, the number of threads the 20th; the command's name, which may hold anything,
+ * ends at the last ')'. */
 static int read_state(const char *path, char *state, int *threads)
 {
     char text[1024];

@@ -90,7 +90,7 @@ static int add_group(struct user *user, gid_t gid, struct error *error)
         if (user->groups[i] == gid)
             return 0;
     if (user->group_count == MOST_GROUPS)
-        return error_set(error, "user \"%s\" is in more than %d groups in " GROUP ": name the one it needs, as in %s:%u",
+        return error_set(error, "user \"%s\" is in more than %d groups in " GROUP ": name the one it needs: %s:%u",
                          user->name, MOST_GROUPS, user->name, user->gid);
     user->groups[user->group_count++] = gid;
     return 0;
@@ -161,9 +161,9 @@ int user_become(const struct user *user, struct error *error)
         return 0;
     if (setgroups((size_t)user->group_count, user->groups) == -1 || setresgid(user->gid, user->gid, user->gid) == -1 ||
         setresuid(user->uid, user->uid, user->uid) == -1)
-        return error_set(error, "lastcall runs as uid %u and can't become %s (uid %u, gid %u): %s: start it as root with "
-                         "CAP_SETUID and CAP_SETGID, or as that user without user:", getuid(), user->name, user->uid,
-                         user->gid, strerror(errno));
+        return error_set(error, "lastcall runs as uid %u and can't become %s (uid %u, gid %u): %s: start it as root "
+                         "with CAP_SETUID and CAP_SETGID, or as that user without user:", getuid(), user->name,
+                         user->uid, user->gid, strerror(errno));
     if (!are_already(user) || can_become_root_again(user))
         return error_set(error, "lastcall became %s (uid %u) but could become root again: take its capabilities and "
                          "securebits away, or start it as that user without user:", user->name, user->uid);
