@@ -25,6 +25,7 @@ struct pq_handlers {
 struct pq_start {
     const char *params;           /* as in struct message_target; libpq's keywords go through, but for those of ours */
     const char *address;          /* numeric; NULL: a unix socket or libpq's default */
+    const char *port;             /* when the params have none */
     const char *dbname;           /* instead of the params' one; NULL: theirs */
     bool console;                 /* PgBouncer's console: no startup option that it would refuse */
     const char *application_name;

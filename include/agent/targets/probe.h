@@ -46,8 +46,9 @@ void target_probe_ended(struct target *target, enum ended_how how, const char *w
 /* The server speaks PostgreSQL's protocol but stands before one: target.c tries the console of a PgBouncer instead. */
 void target_probe_is_pooler(struct target *target);
 
-/* Facts on the way: the connection's peer; whether the server sees another client address than our socket has. */
+/* Facts on the way. The server has let us in: who is the peer. */
 void target_probe_peer(struct target *target, int fd);
+/* The server sees another client address than our socket has. */
 void target_probe_translated(struct target *target, bool translated);
 /* The unix socket's directory, when only the connection knows it (no host was given). */
 void target_probe_unix_path(struct target *target, const char *path);

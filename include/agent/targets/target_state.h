@@ -1,5 +1,5 @@
-/* What target.c (questions, whose turn it is), target_link.c (names, addresses, backoff) and target_end.c (ending
- * sessions) share of one target. Nobody else includes this.
+/* What target.c (questions, whose turn it is), target_link.c (names, attempts, backoff), target_place.c (where it
+ * is) and target_end.c (ending sessions) share of one target. Nobody else includes this.
  *
  * The link is in one of these states; its one timer means what the state says:
  *
@@ -48,7 +48,9 @@ struct link {
     int64_t attempt_began_us;
     int64_t backoff_us, next_attempt_us;
     bool answered;   /* something was answered since it connected: a loss is then worth a new attempt at once */
-    bool console_on_trial; /* a postgres target that turned out to be a pooler: its console is being tried */
+    bool let_in;     /* CONNECTING: the server has let us in, and is asked who it is */
+    bool console_on_trial; /* a postgres target that is a pooler, or may be one: its console is being tried */
+    bool guessed;    /* it may be one: it let us in, and then said nothing */
     enum busy_with busy;
     bool abandoned;  /* BUSY: nobody waits for the answer any more */
 };
@@ -98,7 +100,12 @@ void target_link_finish(struct target *target);
 void target_link_step(struct target *target);        /* not READY and not BUSY: connect if somebody wants it */
 void target_link_busy(struct target *target, enum busy_with with, int64_t limit_us);
 void target_link_idle(struct target *target);        /* BUSY → READY */
+
+/* target_place.c */
+void target_read_place(struct target *target);                    /* host, port, path and place, from the params */
+const char *target_numeric_host(const struct target *target);     /* NULL: a name, a unix socket, or none */
 void target_note_address(struct target *target, const struct endpoint *address);
+void target_note_peer(struct target *target, int fd);
 
 /* target_end.c */
 struct end_job *target_end_due(struct target *target);          /* the next one that wants the link now, or NULL */

@@ -22,6 +22,7 @@ struct pgbouncer {
     struct session_table *into;
     uint64_t *links; /* heap: of each session in `into`, the server connection it is linked to, 0 for none */
     size_t links_room;
+    bool want_servers;
     uint64_t ending; /* the client that is to be ended */
 };
 
@@ -145,7 +146,7 @@ static int pgbouncer_note_link(struct pgbouncer *p, size_t at, uint64_t link)
 
 static bool pgbouncer_needs_server(const struct pgbouncer *p, size_t at)
 {
-    return p->links[at] && p->into->rows[at].state == SESSION_UNKNOWN;
+    return p->links[at] && (p->want_servers || p->into->rows[at].state == SESSION_UNKNOWN);
 }
 
 /* One row of SHOW CLIENTS. Returns 0, or -1: no memory. */
@@ -208,8 +209,11 @@ static void pgbouncer_told_clients(struct pgbouncer *p, const PGresult *result)
 static void pgbouncer_join_server(struct pgbouncer *p, uint64_t server, uint64_t client, const char *pid)
 {
     for (size_t i = 0; i < p->into->count; i++)
-        if (p->into->rows[i].id == client && p->links[i] == server && pgbouncer_needs_server(p, i))
-            p->into->rows[i].server_pid = pid ? strtoull(pid, NULL, 10) : 0;
+        if (p->into->rows[i].id == client && p->links[i] == server && pgbouncer_needs_server(p, i)) {
+            p->into->rows[i].linked_pid = pid ? strtoull(pid, NULL, 10) : 0;
+            if (p->into->rows[i].state == SESSION_UNKNOWN)
+                p->into->rows[i].server_pid = p->into->rows[i].linked_pid;
+        }
 }
 
 static void pgbouncer_told_servers(struct pgbouncer *p, const PGresult *result)
@@ -335,8 +339,9 @@ static void *pgbouncer_open(struct target *target, const char *address, char *wh
 {
     static const struct pq_handlers handlers = {.ready = pgbouncer_ready, .lost = pgbouncer_lost,
                                                 .answered = pgbouncer_answered};
-    struct pq_start start = {.params = target_params(target), .address = address, .dbname = "pgbouncer",
-                             .console = true, .application_name = target_application_name(target)};
+    struct pq_start start = {.params = target_params(target), .address = address, .port = pgbouncer_ops.default_port,
+                             .dbname = "pgbouncer", .console = true,
+                             .application_name = target_application_name(target)};
     struct pgbouncer *p = calloc(1, sizeof *p);
     if (!p) {
         text_copy(why, why_size, "no memory");
@@ -354,7 +359,7 @@ static void *pgbouncer_open(struct target *target, const char *address, char *wh
 static void pgbouncer_ask(void *probe, bool want_text, struct session_table *into)
 {
     struct pgbouncer *p = probe;
-    (void)want_text; /* it has none */
+    p->want_servers = want_text; /* it has no texts, but then it is asked who is behind a client */
     p->into = into;
     pgbouncer_show(p, STEP_POOLS, "SHOW POOLS");
 }
@@ -366,6 +371,6 @@ static void pgbouncer_end(void *probe, const struct end_session *session)
     pgbouncer_show(p, STEP_END_FIND, "SHOW CLIENTS");
 }
 
-const struct probe_ops pgbouncer_ops = {.default_port = "6432", .unix_path = pgbouncer_unix_path,
+const struct probe_ops pgbouncer_ops = {.default_port = "5432", .unix_path = pgbouncer_unix_path,
                                         .open = pgbouncer_open, .close = pgbouncer_close, .ask = pgbouncer_ask,
                                         .end = pgbouncer_end};

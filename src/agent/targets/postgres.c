@@ -228,7 +228,7 @@ static void *postgres_open(struct target *target, const char *address, char *why
 {
     static const struct pq_handlers handlers = {.ready = postgres_ready, .lost = postgres_lost,
                                                 .answered = postgres_answered};
-    struct pq_start start = {.params = target_params(target), .address = address,
+    struct pq_start start = {.params = target_params(target), .address = address, .port = postgres_ops.default_port,
                              .application_name = target_application_name(target)};
     struct postgres *p = calloc(1, sizeof *p);
     if (!p) {

@@ -20,13 +20,17 @@ struct pq_connection {
     enum pq_state state;
     bool reached;        /* the server accepted the connection */
     PGresult *result;    /* of what was asked: the last one so far, or the first error */
+    char farewell[PQ_WHY]; /* the FATAL that came while nothing was asked: why the server ends the connection */
     const struct pq_handlers *handlers;
     void *context;
 };
 
-static void pq_quiet(void *context, const char *message)
+/* Notices are printed nowhere. To libpq the server's last word to an idle connection is one, too. */
+static void pq_notice(void *context, const char *message)
 {
-    (void)context, (void)message;
+    struct pq_connection *c = context;
+    if (strncmp(message, "FATAL", 5) == 0 || strncmp(message, "PANIC", 5) == 0)
+        text_copy(c->farewell, sizeof c->farewell, message);
 }
 
 /* One line of libpq's message without the prefix that names the place; empty: advice, or nothing. */
@@ -80,7 +84,7 @@ static void pq_lost(struct pq_connection *c)
     char why[PQ_WHY];
     struct text text = text_in(why, sizeof why);
     ev_io_stop(c->loop, &c->io);
-    pq_format_why(PQerrorMessage(c->conn), &text);
+    pq_format_why(*c->farewell ? c->farewell : PQerrorMessage(c->conn), &text);
     c->handlers->lost(c->context, c->reached, why);
 }
 
@@ -213,6 +217,7 @@ static void pq_collect_arguments(struct pq_arguments *a, const struct pq_start *
     char keyword[40];
     const char *at = start->params;
     pq_argument(a, "gssencmode", "disable"); /* asking a KDC would block; the params may say otherwise */
+    pq_argument(a, "port", start->port);
     for (const char *value; (value = params_next(&at, keyword, sizeof keyword));)
         if (*value && !pq_keyword_is_dropped(keyword, start->console))
             pq_argument(a, keyword, value);
@@ -244,7 +249,7 @@ struct pq_connection *pq_connection_open(struct ev_loop *loop, const struct pq_s
         return NULL;
     }
     *c = (struct pq_connection){.loop = loop, .conn = conn, .handlers = handlers, .context = context};
-    PQsetNoticeProcessor(conn, pq_quiet, NULL);
+    PQsetNoticeProcessor(conn, pq_notice, c);
     ev_io_init(&c->io, pq_ready, PQsocket(conn), EV_WRITE); /* as after PGRES_POLLING_WRITING */
     c->io.data = c;
     ev_io_start(loop, &c->io);

@@ -17,6 +17,8 @@
 #define BACKOFF_LAST_US (5 * US_PER_SECOND)
 #define ATTEMPT_US (5 * US_PER_SECOND)
 #define ADDRESS_LEAST_US (500 * US_PER_MS)
+/* A pooler whose pool is used up lets us in and then keeps us waiting for a server: after so long its console is tried. */
+#define SPEAKS_US US_PER_SECOND
 
 static void link_timer_start(struct target *target, int64_t after_us)
 {
@@ -70,12 +72,20 @@ static void link_end_trial(struct target *target)
     target->link.console_on_trial = false;
 }
 
+static const char *link_story(const struct target *target)
+{
+    if (!target->link.console_on_trial)
+        return "";
+    return target->link.guessed ? "lets us in and answers nothing; if a pooler, its console (dbname pgbouncer) says: "
+                                : "a pooler, and its console (dbname pgbouncer) says: ";
+}
+
 static void link_attempt_failed(struct target *target, const char *why)
 {
     char line[TARGET_WHY];
     struct text text = text_in(line, sizeof line);
-    text_add(&text, "%s: %s%s", target->place,
-             target->link.console_on_trial ? "a pooler, and its console (dbname pgbouncer) says: " : "", why);
+    text_add(&text, "%s: %s", target->place, link_story(target));
+    text_add(&text, "%s", why);
     link_end_trial(target);
     link_set_state(target, LINK_DOWN);
     link_back_off(target);
@@ -92,6 +102,7 @@ static void link_open(struct target *target, const char *address)
     int64_t spent = clock_now_us() - link->attempt_began_us;
     int64_t share = (link_attempt_limit(target) - spent) / (int64_t)left;
     link_set_state(target, LINK_CONNECTING);
+    link->let_in = false;
     target->probe = target->ops->open(target, address, why, sizeof why);
     if (target->probe)
         link_timer_start(target, share > ADDRESS_LEAST_US ? share : ADDRESS_LEAST_US);
@@ -106,16 +117,6 @@ static void link_open_next_address(struct target *target)
     int family = e->family == ENDPOINT_INET ? AF_INET : AF_INET6;
     inet_ntop(family, e->address, numeric, sizeof numeric);
     link_open(target, numeric);
-}
-
-void target_note_address(struct target *target, const struct endpoint *address)
-{
-    for (size_t i = 0; i < target->known_count; i++)
-        if (endpoint_equal(&target->known[i], address))
-            return;
-    if (target->known_count == TARGET_KNOWN_ADDRESSES) /* the oldest one goes */
-        memmove(target->known, target->known + 1, --target->known_count * sizeof *target->known);
-    target->known[target->known_count++] = *address;
 }
 
 static void link_resolved(void *context, const struct endpoint *addresses, size_t count, const char *why)
@@ -147,18 +148,9 @@ static void link_resolve(struct target *target)
         link_attempt_failed(target, "cannot start to resolve the name (no memory, or an unreadable resolv.conf)");
 }
 
-static const char *link_numeric_host(const struct target *target)
-{
-    struct endpoint ignored;
-    const char *hostaddr = params_get(target->message.params, "hostaddr");
-    if (hostaddr)
-        return hostaddr;
-    return *target->host && endpoint_parse(&ignored, target->host, target->port) == 0 ? target->host : NULL;
-}
-
 static void link_connect(struct target *target)
 {
-    const char *numeric = link_numeric_host(target);
+    const char *numeric = target_numeric_host(target);
     target->link.attempt_began_us = clock_now_us();
     target->link.address_count = target->link.address_next = 0;
     if (target->up == TARGET_UNKNOWN)
@@ -167,6 +159,22 @@ static void link_connect(struct target *target)
         link_open(target, numeric);
     else
         link_resolve(target);
+}
+
+/* Opens the console of a PgBouncer where the probe of a postgres target has connected to, instead of that. */
+static void link_try_console(struct target *target)
+{
+    char numeric[INET6_ADDRSTRLEN];
+    struct link *link = &target->link;
+    const char *address = target_numeric_host(target);
+    link_close_probe(target);
+    target->ops = &pgbouncer_ops;
+    link->console_on_trial = true;
+    if (!address && link->address_next > 0) {
+        struct endpoint *e = &link->addresses[link->address_next - 1];
+        address = inet_ntop(e->family == ENDPOINT_INET ? AF_INET : AF_INET6, e->address, numeric, sizeof numeric);
+    }
+    link_open(target, address);
 }
 
 /* While the next attempt is not due: a question whose limit comes before it is answered now, by the last reason. */
@@ -189,6 +197,16 @@ void target_link_step(struct target *target)
         link_wait_for_attempt(target, now);
 }
 
+static void link_took_too_long(struct target *target)
+{
+    if (target->link.let_in && target->ops == &postgres_ops) {
+        target->link.guessed = true;
+        link_try_console(target);
+    } else {
+        target_probe_lost(target, false, "no answer to the connection attempt");
+    }
+}
+
 static void link_timer_fired(struct ev_loop *loop, ev_timer *watcher, int events)
 {
     struct target *target = watcher->data;
@@ -200,7 +218,7 @@ static void link_timer_fired(struct ev_loop *loop, ev_timer *watcher, int events
         link_attempt_failed(target, "cannot resolve the name: no name server answers");
         break;
     case LINK_CONNECTING:
-        target_probe_lost(target, false, "no answer to the connection attempt");
+        link_took_too_long(target);
         break;
     case LINK_BUSY:
         target_probe_lost(target, false, "connected, but the server does not answer");
@@ -278,89 +296,25 @@ void target_probe_lost(struct target *target, bool reached, const char *why)
 
 void target_probe_is_pooler(struct target *target)
 {
-    char numeric[INET6_ADDRSTRLEN];
-    struct link *link = &target->link;
-    const char *address = link_numeric_host(target);
-    link_close_probe(target);
-    target->ops = &pgbouncer_ops;
-    link->console_on_trial = true;
-    if (!address && link->address_next > 0) {
-        struct endpoint *e = &link->addresses[link->address_next - 1];
-        address = inet_ntop(e->family == ENDPOINT_INET ? AF_INET : AF_INET6, e->address, numeric, sizeof numeric);
-    }
-    link_open(target, address);
+    target->link.guessed = false;
+    link_try_console(target);
 }
 
 void target_probe_peer(struct target *target, int fd)
 {
-    struct sockaddr_storage peer;
-    socklen_t length = sizeof peer;
-    if (getpeername(fd, (struct sockaddr *)&peer, &length) < 0)
-        return;
-    struct endpoint e = {0};
-    if (peer.ss_family == AF_INET)
-        e = endpoint_from_bytes(AF_INET, &((struct sockaddr_in *)&peer)->sin_addr,
-                                ntohs(((struct sockaddr_in *)&peer)->sin_port));
-    else if (peer.ss_family == AF_INET6)
-        e = endpoint_from_bytes(AF_INET6, &((struct sockaddr_in6 *)&peer)->sin6_addr,
-                                ntohs(((struct sockaddr_in6 *)&peer)->sin6_port));
-    if (e.family != ENDPOINT_NONE)
-        target_note_address(target, &e);
-}
-
-void target_probe_unix_path(struct target *target, const char *path)
-{
-    text_copy(target->unix_path_found, sizeof target->unix_path_found, path);
-    target->unix_path = target->unix_path_found;
-}
-
-bool probe_local_endpoint(int fd, struct endpoint *local)
-{
-    struct sockaddr_storage name;
-    socklen_t length = sizeof name;
-    if (getsockname(fd, (struct sockaddr *)&name, &length) < 0)
-        return false;
-    if (name.ss_family == AF_INET)
-        *local = endpoint_from_bytes(AF_INET, &((struct sockaddr_in *)&name)->sin_addr,
-                                     ntohs(((struct sockaddr_in *)&name)->sin_port));
-    else if (name.ss_family == AF_INET6)
-        *local = endpoint_from_bytes(AF_INET6, &((struct sockaddr_in6 *)&name)->sin6_addr,
-                                     ntohs(((struct sockaddr_in6 *)&name)->sin6_port));
-    else
-        return false;
-    return true;
+    target_note_peer(target, fd);
+    target->link.let_in = true;
+    if (target->ops == &postgres_ops)
+        link_timer_start(target, SPEAKS_US);
 }
 
 /* Creation. */
 
-static void link_name_place(struct target *target)
-{
-    struct text text = text_in(target->place, sizeof target->place);
-    if (target->unix_path && target->message.kind == TARGET_REDIS)
-        text_add(&text, "%s", target->unix_path);
-    else if (strchr(target->host, ':'))
-        text_add(&text, "[%s]:%u", target->host, target->port);
-    else
-        text_add(&text, "%s:%u", *target->host ? target->host : "(default host)", target->port);
-}
-
 void target_link_init(struct target *target)
 {
-    const char *params = target->message.params;
-    const char *host = params_get(params, "host"), *port = params_get(params, "port");
-    unsigned long number = strtoul(port ? port : target->ops->default_port, NULL, 10);
-    if (!host)
-        host = params_get(params, "hostaddr");
-    text_copy(target->host, sizeof target->host, host ? host : "");
-    target->port = number <= 65535 ? (uint16_t)number : 0;
-    target->unix_path = target->ops->unix_path(params);
-    link_name_place(target);
+    target_read_place(target);
     ev_timer_init(&target->link.timer, link_timer_fired, 0., 0.);
     target->link.timer.data = target;
-    struct endpoint e;
-    const char *numeric = link_numeric_host(target);
-    if (numeric && !target->unix_path && endpoint_parse(&e, numeric, target->port) == 0)
-        target_note_address(target, &e);
 }
 
 void target_link_finish(struct target *target)
