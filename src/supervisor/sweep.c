@@ -168,11 +168,29 @@ static watch_fn *const watch_by_step[] = {
     [FAREWELL_SETTLING] = watch_settling, [FAREWELL_SAID] = watch_said, [FAREWELL_TO_END] = watch_held,
     [FAREWELL_ASKED] = watch_held,        [FAREWELL_OVER] = watch_nothing};
 
-/* Only the server behind it can be told to end what hangs on a pooler that cannot be told. */
+/* A pooler that works for a client is not told: its backend is, by the server behind it. */
+static bool ends_behind_pooler(const struct supervisor *s, const struct recorded_handle *handle)
+{
+    return kind_of(s, handle) == TARGET_PGBOUNCER && handle->last.server_session &&
+           s->config->targets[handle->last.target].server >= 0;
+}
+
+static unsigned end_target_of(const struct supervisor *s, const struct recorded_handle *handle)
+{
+    int server = s->config->targets[handle->last.target].server;
+    return ends_behind_pooler(s, handle) ? (unsigned)server : handle->last.target;
+}
+
+static struct end_session end_session_of(const struct supervisor *s, const struct recorded_handle *handle)
+{
+    if (ends_behind_pooler(s, handle))
+        return (struct end_session){.session = handle->last.server_session};
+    return (struct end_session){handle->last.session, handle->last.session_start};
+}
+
 static bool can_be_ended(const struct supervisor *s, const struct recorded_handle *handle)
 {
-    (void)s;
-    return handle->last.session != 0;
+    return end_session_of(s, handle).session != 0;
 }
 
 static unsigned collect(struct supervisor *s, unsigned target, bool lingering, struct end_session *sessions, unsigned *who)
@@ -181,10 +199,10 @@ static unsigned collect(struct supervisor *s, unsigned target, bool lingering, s
     for (unsigned i = 0; i < s->sweep.count && count < WIRE_SESSIONS; i++) {
         struct recorded_handle *handle = &s->record.handles[i];
         bool lingers = s->sweep.list[i].was_said || !duplicate_of(s, handle);
-        if (s->sweep.list[i].step != FAREWELL_TO_END || handle->last.target != target || lingers != lingering ||
+        if (s->sweep.list[i].step != FAREWELL_TO_END || end_target_of(s, handle) != target || lingers != lingering ||
             !can_be_ended(s, handle))
             continue;
-        sessions[count] = (struct end_session){handle->last.session, handle->last.session_start};
+        sessions[count] = end_session_of(s, handle);
         who[count++] = i;
     }
     return count;
@@ -369,9 +387,12 @@ static void end_refused(struct supervisor *s, unsigned i, const char *why, int64
 {
     struct recorded_handle *handle = &s->record.handles[i];
     struct adopted *adopted = duplicate_of(s, handle);
+    bool pooler = kind_of(s, handle) != TARGET_POSTGRES && !has_transaction(&handle->last);
     text_copy(handle->note, sizeof handle->note, why);
-    if (adopted && adopted->fd >= 0)
-        socket_end_stream(adopted->fd);
+    if (adopted && adopted->fd >= 0 && socket_end_stream(adopted->fd) == 0 && pooler) {
+        over(s, i, OUTCOME_HANDED_BACK, now_us);
+        return;
+    }
     over(s, i, OUTCOME_STILL_THERE, now_us);
 }
 

@@ -271,6 +271,7 @@ static void copy_session(const struct join *join, struct handle_row *row, const 
     row->tls = session->tls;
     row->known_by = match->known_by;
     row->session_start = session->start;
+    row->server_session = session->linked_pid;
     if (session->server_pid)
         copy_linked_activity(join, row, view, session);
     else
