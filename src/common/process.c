@@ -184,7 +184,7 @@ static bool status_field(const char *status, const char *name, int base, uint64_
 
 static int read_blocked_of_task(pid_t pid, const char *task, uint64_t *blocked)
 {
-    char path[352], status[4096];
+    char path[352], status[16384];
     snprintf(path, sizeof path, "/proc/%d/task/%s/status", pid, task);
     if (fd_read_file(AT_FDCWD, path, status, sizeof status) < 0)
         return -1;
@@ -193,13 +193,16 @@ static int read_blocked_of_task(pid_t pid, const char *task, uint64_t *blocked)
 
 int process_read_signals(pid_t pid, struct process_signals *signals)
 {
-    char path[64], status[4096];
+    char path[64], status[16384];
     *signals = (struct process_signals){0};
     snprintf(path, sizeof path, "/proc/%d/status", pid);
     if (fd_read_file(AT_FDCWD, path, status, sizeof status) < 0)
         return -1;
-    status_field(status, "\nSigCgt:", 16, &signals->caught);
-    status_field(status, "\nSigIgn:", 16, &signals->ignored);
+    if (!status_field(status, "\nSigCgt:", 16, &signals->caught) ||
+        !status_field(status, "\nSigIgn:", 16, &signals->ignored)) {
+        errno = EBADMSG; /* a very long list of groups before it: not known is not "caught by nobody" */
+        return -1;
+    }
     DIR *tasks = open_tasks(pid);
     if (!tasks)
         return -1;

@@ -74,6 +74,8 @@ static void act_signal(struct supervisor *s)
     ev_timer_stop(s->loop, &s->freeze_timer);
     children_plan(s, signo);
     unsigned told = delivery_send(&s->delivery, signo);
+    if (told == 0 && !s->main_ended) /* nobody could be chosen: the main process in any case */
+        told = kill(s->app_pid, signo) == 0;
     if (s->delivery.handed_on_to)
         log_info("%s goes to pid %d, too: the main process only waits for it", signal_name(signo),
                  s->delivery.handed_on_to);
@@ -82,8 +84,10 @@ static void act_signal(struct supervisor *s)
         freeze_end(&s->freeze);
         return;
     }
-    for (unsigned i = 0; i < s->delivery.count; i++)
+    for (unsigned i = 0; i < s->delivery.count; i++) {
         freeze_release(&s->freeze, s->delivery.pids[i]);
+        kill(s->delivery.pids[i], SIGCONT); /* one that somebody else had stopped would keep the signal pending */
+    }
 }
 
 static void act_signal_rest(struct supervisor *s)

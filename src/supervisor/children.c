@@ -84,7 +84,7 @@ static void main_has_ended(struct supervisor *s, const struct reaped *reaped)
 /* The terminal stopped the app (^Z). Our own SIGSTOP, for a freeze, is not that. */
 static void main_has_stopped(struct supervisor *s, const struct reaped *reaped)
 {
-    if (s->freeze.on || s->terminal.fd < 0 || reaped->value == SIGSTOP)
+    if (s->freeze.on || reaped->value == SIGSTOP)
         return;
     terminal_app_stopped(&s->terminal);
 }
@@ -129,12 +129,14 @@ static void take_stop_signal(struct supervisor *s, const struct taken_signal *ta
     }
 }
 
-static void forward(struct supervisor *s, int signo)
+/* A shell's fg of a running job says nothing to us: the terminal's next ^Z or ^C comes to our group instead of the app's. */
+static void forward(struct supervisor *s, const struct taken_signal *taken)
 {
+    int signo = taken->signo;
     bool group = s->config->stop_signal_to == SIGNAL_TO_GROUP;
     if (s->main_ended || (signo == SIGCONT && s->freeze.on))
         return; /* a SIGCONT would end the freeze; it comes at its end anyway */
-    if (signo == SIGCONT) {
+    if (signo == SIGCONT || taken->by_kernel) {
         terminal_continued(&s->terminal);
         group = true;
     }
@@ -149,7 +151,7 @@ static void take_signal(struct supervisor *s, const struct taken_signal *taken)
     else if (s->config->stop_signals & SIGNAL_BIT(taken->signo))
         take_stop_signal(s, taken);
     else
-        forward(s, taken->signo);
+        forward(s, taken);
 }
 
 void children_take_signals(struct supervisor *s)
