@@ -11,7 +11,9 @@ struct hold_handle {
     enum standing standing;      /* in that round */
     bool open;                   /* in that round: the session had work open, or may have */
     bool unknown;                /* in that round: in flight only because it is not known to be idle */
+    bool leaving;                /* in that round: held, and would leave by itself too soon */
     bool answered;               /* in that round: all that had left was answered */
+    bool unasked;                /* what lies unread came when nothing was asked: a notification */
     bool given_up;
     bool starting;               /* in that round: the session is starting up; its exchange is let through */
     int64_t first_seen_us;
@@ -32,10 +34,17 @@ struct hold_handle {
     bool through;                /* let through on a guess (flows.c) */
     bool was_open;               /* open in the round before the last */
     bool by_loop;                /* it wrote and nobody waits for it alone: an event loop */
+    uint8_t unwaited;            /* writes seen while nobody waited, but some thread ran that may have been about to */
+    /* nudges */
+    uint64_t nudged_received;    /* bytes received at the last one */
+    int64_t nudged_at_us;
 };
 
-/* The memory of one row's handle, made when it is new. NULL: no memory. `position` is where it may be. */
+/* The memory of one row's handle, made when it is new. NULL: no memory. `position` is where it may be. What it returned
+ * before is not valid after it made one. */
 struct hold_handle *history_of(struct hold *hold, const struct handle_row *row, size_t position);
+/* The same, or NULL when there is none. */
+struct hold_handle *history_find(const struct hold *hold, const struct handle_row *row, size_t position);
 
 /* Compares the row with the round before: resets what counts from the last movement. Returns true when it moved. */
 bool history_notes_movement(struct hold_handle *handle, const struct handle_row *row, int64_t now_us);

@@ -81,6 +81,9 @@ struct hold {
     uint8_t *standings;          /* heap: enum standing, one a row of the last round */
     size_t standing_room;
     struct hold_count counted;   /* of the last round */
+    unsigned gathering;          /* in it, so many were in flight that GATHER waits for: not Redis' that run unmarked */
+    unsigned leaving;            /* in it, so many were held that would leave by themselves too soon */
+    bool mixed[WIRE_TARGETS];    /* in it, a session joined by name only was busy: which handle is its, is a guess */
     bool any_open;               /* in it, some session had work open: not only a reply unread, not only starting up */
     int64_t closed_at_us;        /* when that was last not so in STAGE_RELEASE */
     char why[128];               /* why the last round was not still: the first handle in flight, for the log */

@@ -7,7 +7,9 @@
 #include <netinet/tcp.h>
 #include <stddef.h>
 
-#define UNREAD_LIMIT_US INT64_C(100000)  /* nobody reads it: a notification, a FATAL */
+#define UNREAD_LIMIT_US INT64_C(100000)  /* nobody asked for it and nobody reads it: a notification, a FATAL */
+#define REPLY_LIMIT_US INT64_C(1000000)  /* nobody reads a reply: an app that pauses (GC, CPU quota) does so for less */
+#define NUDGE_AGAIN_US INT64_C(50000)
 #define ABSENT_LIMIT_US INT64_C(1000000) /* a connection without a session that does nothing any more */
 #define WAITED_LIMIT_US INT64_C(2000000) /* a thread that waits on an idle session for this long waits for a notification */
 #define ANSWERS_SPAN_US INT64_C(150000)
@@ -32,25 +34,42 @@ static bool server_closed(const struct handle_row *row)
     return row->tcp_state == TCP_CLOSE_WAIT || row->tcp_state == TCP_CLOSE;
 }
 
-/* By counters alone: nothing has left since a moment, and something came in since; or all that had left was answered
- * before, and nothing has left since. */
-static bool answered_by_counters(const struct hold_handle *handle, const struct handle_row *row)
+/* The ages of the last bytes out and in differ. They have the resolution of jiffies: equal ones tell nothing. */
+static bool ages_differ(const struct handle_row *row)
 {
-    if (!row->has_info)
-        return false;
-    if (handle->has_base && row->bytes_sent == handle->base_sent && row->bytes_received > handle->base_received)
-        return true;
-    if (handle->round == 0)
-        return false;
-    bool none_left = row->bytes_sent == handle->sent;
-    if (none_left && (handle->answered || row->bytes_received > handle->received))
-        return true;
-    /* One segment has left since all was answered, and the session has been busy since and is idle again: it was read. */
-    return handle->answered && row->data_segments_out == handle->segments_out + 1 && handle->state_change &&
-           row->state_change > handle->state_change;
+    return row->has_info && row->last_received_ms != row->last_sent_ms;
 }
 
-/* One thread each, and two answers since the look: whatever it had acknowledged by then was read (pgbouncer, Redis). */
+static bool none_left_since_round(const struct hold_handle *handle, const struct handle_row *row)
+{
+    return row->has_info && handle->round && row->bytes_sent == handle->sent;
+}
+
+/* What has left is whole requests, and they are answered: all was answered and nothing has left since; or since the last
+ * step, or the cork, nothing has left by itself (the first part of a long write would) and something came in. */
+static bool answered_up_to_step(const struct hold_handle *handle, const struct handle_row *row)
+{
+    if (none_left_since_round(handle, row) && handle->answered)
+        return true;
+    if (!row->has_info || !handle->has_base || row->bytes_sent != handle->base_sent)
+        return false;
+    return row->bytes_received > handle->base_received || (ages_differ(row) && row->last_received_ms < row->last_sent_ms);
+}
+
+/* By counters alone, when nothing is queued behind what has left. */
+static bool answered_by_counters(const struct hold_handle *handle, const struct handle_row *row)
+{
+    bool more_came = row->has_info && handle->round && row->bytes_received > handle->received;
+    if (answered_up_to_step(handle, row) || (none_left_since_round(handle, row) && more_came))
+        return true;
+    /* One segment has left since all was answered, something came in, and the session has been busy since and is idle
+     * again: it was read. */
+    return handle->answered && more_came && row->data_segments_out == handle->segments_out + 1 &&
+           handle->state_change && row->state_change > handle->state_change;
+}
+
+/* One thread each, and two answers since the look: whatever it had acknowledged by then was read (pgbouncer, Redis). That
+ * its reply has arrived is another question: see answered(). */
 static bool answered_by_order(const struct hold *hold, const struct handle_row *row)
 {
     return hold->kinds[row->target] != TARGET_POSTGRES && row->state_change == 0 && row->known_by == KNOWN_EXACT &&
@@ -77,11 +96,13 @@ static bool answered_by_time(const struct hold_handle *handle, const struct hold
 static bool answered(struct hold *hold, struct hold_handle *handle, const struct handle_row *row,
                      const struct hold_hint *hint, int64_t now_us)
 {
-    if (answered_by_counters(handle, row) || answered_by_order(hold, row))
+    if (row->unsent_bytes > 0)
+        return answered_up_to_step(handle, row);
+    if (answered_by_counters(handle, row))
         return true;
-    if (row->has_info && row->last_received_ms != row->last_sent_ms)
+    if (ages_differ(row))
         return row->last_received_ms < row->last_sent_ms;
-    return answered_by_waits(hold, row, hint) || answered_by_time(handle, hint, now_us);
+    return answered_by_order(hold, row) || answered_by_waits(hold, row, hint) || answered_by_time(handle, hint, now_us);
 }
 
 /* Under a brake a blocking recv(2) takes the reply and does not return: nothing shows unread, and its thread waits on. */
@@ -92,31 +113,62 @@ static bool recv_keeps_reply(const struct hold_handle *handle, const struct hand
            row->bytes_received > handle->base_received;
 }
 
+/* For how long what is unread has lain there. */
+static int64_t unread_age(const struct hold_handle *handle, const struct handle_row *row, int64_t now_us)
+{
+    int64_t seen = now_us - handle->quiet_since_us, told = row->has_info ? row->last_received_ms * INT64_C(1000) : 0;
+    return seen > told ? seen : told;
+}
+
+/* The app was owed nothing when it came: all was answered and read, and nothing has left since. */
+static bool is_unasked(const struct hold_handle *handle, const struct handle_row *row)
+{
+    return row->unread_bytes > 0 && handle->answered && none_left_since_round(handle, row) &&
+           (handle->unread == 0 || handle->unasked);
+}
+
 static void classify_unread(struct hold_handle *handle, const struct handle_row *row, bool all_answered, int64_t now_us)
 {
+    int64_t limit = handle->unasked ? UNREAD_LIMIT_US : REPLY_LIMIT_US;
     if (handle->braked && all_answered)
         stands(handle, STANDING_PARKED, false, false);
-    else if (!handle->braked && now_us - handle->quiet_since_us >= UNREAD_LIMIT_US && row->unsent_bytes == 0)
+    else if (!handle->braked && all_answered && unread_age(handle, row, now_us) >= limit)
         stands(handle, STANDING_EXEMPT, false, false);
     else
         stands(handle, STANDING_IN_FLIGHT, !all_answered, false);
+}
+
+/* The server has closed. What it said before may be a reply that the app is about to read. */
+static void classify_closed(struct hold_handle *handle, const struct handle_row *row, int64_t now_us)
+{
+    bool over = row->unread_bytes == 0 || unread_age(handle, row, now_us) >= UNREAD_LIMIT_US;
+    stands(handle, over ? STANDING_EXEMPT : STANDING_IN_FLIGHT, false, false);
+}
+
+/* Joined by name and age only, while another session of the same name is busy: whose it is cannot be told. It is neither
+ * held nor parked then, for it may be the one that is in a transaction. Their number is right all the same. */
+static bool may_be_mistaken(const struct hold *hold, const struct handle_row *row)
+{
+    return row->known_by != KNOWN_EXACT && row->target < WIRE_TARGETS && hold->mixed[row->target] &&
+           (row->unsent_bytes > 0 || row->unread_bytes > 0);
 }
 
 static void classify_idle(struct hold *hold, struct hold_handle *handle, const struct handle_row *row,
                           const struct hold_hint *hint, int64_t now_us)
 {
     if (server_closed(row)) {
-        stands(handle, STANDING_EXEMPT, false, false);
+        classify_closed(handle, row, now_us);
         return;
     }
-    if (on_the_way(row)) {
-        stands(handle, STANDING_IN_FLIGHT, true, false);
+    if (on_the_way(row) || may_be_mistaken(hold, row)) {
+        stands(handle, STANDING_IN_FLIGHT, true, !on_the_way(row));
         return;
     }
+    handle->unasked = is_unasked(handle, row);
     bool all_answered = answered(hold, handle, row, hint, now_us);
-    bool equal = !row->has_info || row->last_received_ms == row->last_sent_ms;
+    bool equal = !ages_differ(row);
     if (row->unsent_bytes > 0)
-        stands(handle, handle->corked && all_answered ? STANDING_HELD : STANDING_IN_FLIGHT, !all_answered, false);
+        stands(handle, handle->corked && handle->has_base && all_answered ? STANDING_HELD : STANDING_IN_FLIGHT, !all_answered, false);
     else if (row->unread_bytes > 0)
         classify_unread(handle, row, all_answered, now_us);
     else if (all_answered && recv_keeps_reply(handle, row, hint))
@@ -126,37 +178,46 @@ static void classify_idle(struct hold *hold, struct hold_handle *handle, const s
     handle->answered = all_answered; /* whether or not its reply was read: it holds until another byte leaves */
 }
 
+/* In a transaction, its reply kept back by recv(2): the app must get it to go on. Once for what came in, and again when
+ * that did not help. */
+static void nudge_if_kept(struct hold *hold, struct hold_handle *handle, const struct handle_row *row,
+                          const struct hold_hint *hint, int64_t now_us)
+{
+    bool kept = recv_keeps_reply(handle, row, hint) && row->unsent_bytes == 0 && !on_the_way(row);
+    bool before = handle->nudged_at_us && handle->nudged_received == row->bytes_received &&
+                  now_us - handle->nudged_at_us < NUDGE_AGAIN_US;
+    if (!kept || before)
+        return;
+    hold->nudge = true;
+    handle->nudged_received = row->bytes_received;
+    handle->nudged_at_us = now_us;
+}
+
 static void classify_busy(struct hold *hold, struct hold_handle *handle, const struct handle_row *row,
                           const struct hold_hint *hint, int64_t now_us)
 {
-    (void)hold, (void)row, (void)hint, (void)now_us;
+    /* PgBouncer says "active" for all of a transaction, also while it waits for the app. */
+    if (row->target < WIRE_TARGETS && hold->kinds[row->target] == TARGET_PGBOUNCER)
+        nudge_if_kept(hold, handle, row, hint, now_us);
     stands(handle, STANDING_IN_FLIGHT, true, false);
-}
-
-/* In a transaction, its reply kept back by recv(2): the app must get it to go on. */
-static void nudge_if_kept(struct hold *hold, const struct hold_handle *handle, const struct handle_row *row,
-                          const struct hold_hint *hint)
-{
-    hold->nudge |= recv_keeps_reply(handle, row, hint) && row->unsent_bytes == 0 && !on_the_way(row);
 }
 
 /* A transaction that its app has left idle for long is a leak: waiting for it would be waiting for ever. */
 static void classify_in_transaction(struct hold *hold, struct hold_handle *handle, const struct handle_row *row,
                                     const struct hold_hint *hint, int64_t now_us)
 {
-    (void)now_us;
-    nudge_if_kept(hold, handle, row, hint);
+    nudge_if_kept(hold, handle, row, hint, now_us);
     bool left = hold->leak_transaction_us > 0 && row->state_age_us >= hold->leak_transaction_us &&
-                row->unread_bytes == 0 && !on_the_way(row);
+                row->unread_bytes == 0 && row->unsent_bytes == 0 && !on_the_way(row);
     stands(handle, left ? STANDING_GIVEN_UP : STANDING_IN_FLIGHT, !left, false);
 }
 
 static void classify_unknown(struct hold *hold, struct hold_handle *handle, const struct handle_row *row,
                              const struct hold_hint *hint, int64_t now_us)
 {
-    (void)hold, (void)hint, (void)now_us;
+    (void)hold, (void)hint;
     if (server_closed(row))
-        stands(handle, STANDING_EXEMPT, false, false);
+        classify_closed(handle, row, now_us);
     else
         stands(handle, STANDING_IN_FLIGHT, true, true);
 }
@@ -166,8 +227,11 @@ static void classify_absent(struct hold *hold, struct hold_handle *handle, const
                             const struct hold_hint *hint, int64_t now_us)
 {
     (void)hold, (void)hint;
-    bool ended = server_closed(row) || now_us - handle->quiet_since_us >= ABSENT_LIMIT_US;
-    stands(handle, ended ? STANDING_EXEMPT : STANDING_IN_FLIGHT, !ended, false);
+    bool ended = now_us - handle->quiet_since_us >= ABSENT_LIMIT_US && !on_the_way(row);
+    if (server_closed(row))
+        classify_closed(handle, row, now_us);
+    else
+        stands(handle, ended ? STANDING_EXEMPT : STANDING_IN_FLIGHT, !ended, false);
 }
 
 static void classify_exempt(struct hold *hold, struct hold_handle *handle, const struct handle_row *row,

@@ -2,35 +2,70 @@
 #include "supervisor/hold/history.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 static bool is_of(const struct hold_handle *handle, const struct handle_row *row)
 {
     return handle->inode == row->inode && endpoint_equal(&handle->local, &row->local);
 }
 
-static struct hold_handle *history_add(struct hold *hold, const struct handle_row *row)
+/* Where the inode is, or would have to be: the list is in the order of inodes, as the agent's rows are. */
+static size_t place_of(const struct hold *hold, uint64_t inode)
 {
-    if (hold->count == hold->room) {
-        size_t room = hold->room ? hold->room * 2 : 64;
-        struct hold_handle *more = realloc(hold->handles, room * sizeof *more);
-        if (!more)
-            return NULL;
-        hold->handles = more;
-        hold->room = room;
+    size_t low = 0, high = hold->count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (hold->handles[middle].inode < inode)
+            low = middle + 1;
+        else
+            high = middle;
     }
-    struct hold_handle *handle = &hold->handles[hold->count++];
+    return low;
+}
+
+static bool make_room_for_one(struct hold *hold)
+{
+    size_t room = hold->room ? hold->room * 2 : 64;
+    if (hold->count < hold->room)
+        return true;
+    struct hold_handle *more = realloc(hold->handles, room * sizeof *more);
+    if (!more)
+        return false;
+    hold->handles = more;
+    hold->room = room;
+    return true;
+}
+
+static struct hold_handle *history_add(struct hold *hold, const struct handle_row *row, size_t place)
+{
+    if (!make_room_for_one(hold))
+        return NULL;
+    struct hold_handle *handle = &hold->handles[place];
+    memmove(handle + 1, handle, (hold->count - place) * sizeof *handle);
+    hold->count++;
     *handle = (struct hold_handle){.inode = row->inode, .local = row->local};
     return handle;
 }
 
-struct hold_handle *history_of(struct hold *hold, const struct handle_row *row, size_t position)
+struct hold_handle *history_find(const struct hold *hold, const struct handle_row *row, size_t position)
 {
     if (position < hold->count && is_of(&hold->handles[position], row))
         return &hold->handles[position];
-    for (size_t i = 0; i < hold->count; i++)
-        if (is_of(&hold->handles[i], row))
-            return &hold->handles[i];
-    return history_add(hold, row);
+    size_t place = place_of(hold, row->inode);
+    return place < hold->count && is_of(&hold->handles[place], row) ? &hold->handles[place] : NULL;
+}
+
+struct hold_handle *history_of(struct hold *hold, const struct handle_row *row, size_t position)
+{
+    struct hold_handle *handle = history_find(hold, row, position);
+    if (handle)
+        return handle;
+    size_t place = place_of(hold, row->inode);
+    if (place == hold->count || hold->handles[place].inode != row->inode)
+        return history_add(hold, row, place);
+    handle = &hold->handles[place]; /* the inode was given out again: this is another socket */
+    *handle = (struct hold_handle){.inode = row->inode, .local = row->local};
+    return handle;
 }
 
 static bool moved(const struct hold_handle *handle, const struct handle_row *row)

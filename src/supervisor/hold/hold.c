@@ -18,7 +18,12 @@
 #define WITHOUT_REDIS_US INT64_C(60000) /* an app often writes to Redis right after its COMMIT: it gets to */
 #define BLOCKING_US INT64_C(100000)      /* a gathering that takes longer than this may outlast what a cork holds */
 #define ANSWER_LIMIT_US INT64_C(20000)  /* a slower answer proves nothing about a backend */
-enum { LEFT_LEAST_MS = 60 };            /* a held write must stay held for this long, and two round trips */
+enum {
+    LEFT_LEAST_MS = 60,                 /* a held write must stay held for this long, and two round trips */
+    TIMER_RETRANSMIT = 1, TIMER_PROBE = 4, /* idiag_timer: what sends a queue; the cork's is a probe */
+    UNWAITED_MOST = 2,
+    SEEN_BY_PROC = 2                    /* struct facts: sockets_seen */
+};
 
 static bool only_redis(const struct hold *hold)
 {
@@ -101,6 +106,17 @@ static void say_why(struct hold *hold, const struct handle_row *row, const struc
                  session_state_name(row->state), handle->unknown ? ", not known to be answered" : "");
 }
 
+static bool is_redis(const struct hold *hold, const struct handle_row *row)
+{
+    return row->target < WIRE_TARGETS && hold->kinds[row->target] == TARGET_REDIS;
+}
+
+/* Nothing waits for a Redis handle in flight while Redis is not held, unless it is between MULTI and EXEC. */
+static bool runs_unmarked(const struct hold *hold, const struct handle_row *row)
+{
+    return is_redis(hold, row) && !hold->with_redis;
+}
+
 static void count_standing(struct hold *hold, const struct handle_row *row, const struct hold_handle *handle)
 {
     hold->counted.by_standing[handle->standing]++;
@@ -108,8 +124,19 @@ static void count_standing(struct hold *hold, const struct handle_row *row, cons
     if (handle->standing != STANDING_IN_FLIGHT)
         return;
     hold->counted.unknown += handle->unknown;
+    hold->gathering += !runs_unmarked(hold, row) || handle->open;
     hold->any_open |= handle->open && !handle->starting;
     say_why(hold, row, handle);
+}
+
+/* A held write that would leave by itself too soon: it is sent, and held again at its next boundary. The time since the
+ * look counts. */
+static bool leaves_too_soon(const struct hold_handle *handle, const struct handle_row *row, int64_t now_us)
+{
+    bool runs = row->timer == TIMER_RETRANSMIT || row->timer == TIMER_PROBE;
+    int64_t since_ms = row->looked_at_us > 0 && row->looked_at_us < now_us ? (now_us - row->looked_at_us) / 1000 : 0;
+    return handle->standing == STANDING_HELD && runs &&
+           row->timer_ms < LEFT_LEAST_MS + 2 * (int64_t)row->rtt_us / 1000 + since_ms;
 }
 
 /* Exempt and given up handles may move as they like. */
@@ -132,15 +159,38 @@ static bool look_at_row(struct hold *hold, const struct facts *facts, size_t i, 
         hold->gap_us = now_us - quiet_since_us;
     count_answer(handle, answer_of(facts, row->target), now_us);
     enum standing before = handle->round ? handle->standing : STANDING_IN_FLIGHT;
+    bool was_answered = handle->answered;
     classify_handle(hold, handle, row, hint, now_us);
+    if (runs_unmarked(hold, row) && row->state != SESSION_IN_TRANSACTION)
+        handle->open = false;
+    if (was_answered && before != STANDING_HELD && (handle->open || handle->standing == STANDING_HELD))
+        handle->thread = 0; /* a new transaction: perhaps another thread's, out of a pool */
     flows_note(hold, handle, row, before);
     history_keep(handle, row);
     handle->round = hold->round;
     if (moved && matters(handle))
         hold->moved_at_us = now_us;
+    handle->leaving = leaves_too_soon(handle, row, now_us);
+    hold->leaving += handle->leaving;
     hold->standings[i] = (uint8_t)handle->standing;
     count_standing(hold, row, handle);
     return true;
+}
+
+static bool is_busy(const struct handle_row *row)
+{
+    return row->state == SESSION_ACTIVE || row->state == SESSION_IN_TRANSACTION || row->state == SESSION_WAITING ||
+           row->state == SESSION_IN_FAILED_TRANSACTION;
+}
+
+static void find_mixed(struct hold *hold, const struct facts *facts)
+{
+    memset(hold->mixed, 0, sizeof hold->mixed);
+    for (size_t i = 0; i < facts->count; i++) {
+        const struct handle_row *row = &facts->rows[i];
+        if (row->known_by == KNOWN_BY_NAME && row->target < WIRE_TARGETS)
+            hold->mixed[row->target] |= is_busy(row);
+    }
 }
 
 static bool look_at_rows(struct hold *hold, const struct facts *facts, const struct hold_hint *hints, int64_t now_us)
@@ -149,7 +199,9 @@ static bool look_at_rows(struct hold *hold, const struct facts *facts, const str
     hold->round++;
     hold->counted = (struct hold_count){0};
     hold->any_open = hold->waited_on = hold->nudge = false;
+    hold->gathering = hold->leaving = 0;
     hold->why[0] = 0;
+    find_mixed(hold, facts);
     for (size_t i = 0; i < facts->count; i++)
         ok &= look_at_row(hold, facts, i, hints ? &hints[i] : NULL, now_us);
     if (history_forget(hold) > 0)
@@ -157,19 +209,30 @@ static bool look_at_rows(struct hold *hold, const struct facts *facts, const str
     return ok;
 }
 
-/* Marks are for TCP; Redis only when stillness does not come without; what is exempt is left alone. */
+/* Marks are for TCP whose counters are seen; Redis only when stillness does not come without. What is exempt gets none,
+ * and keeps no brake. */
 static bool can_be_marked(const struct hold *hold, const struct hold_handle *handle, const struct handle_row *row)
 {
-    bool redis = hold->kinds[row->target] == TARGET_REDIS;
-    return row->tcp_state != 0 && handle->standing != STANDING_EXEMPT && (!redis || hold->with_redis);
+    if (handle->standing == STANDING_EXEMPT)
+        return handle->corked;
+    return row->tcp_state != 0 && row->has_info && !runs_unmarked(hold, row);
 }
 
+/* Whose is the write that is seen here? A thread that runs may be between its write and its wait: twice that is put down
+ * to chance. */
 static void learn(struct hold_handle *handle, const struct handle_row *row, const struct hold_hint *hint)
 {
     if (hint && hint->waited == WAITED_ALONE)
         handle->thread = hint->thread;
-    else if (row->unsent_bytes > 0 || !hint || hint->waited == WAITED_UNKNOWN || row->epoll == 1)
+    else if (!hint || hint->waited == WAITED_UNKNOWN || row->epoll == 1)
         handle->by_loop = true;
+    else if (row->unsent_bytes > 0 && (!hint->running || ++handle->unwaited > UNWAITED_MOST))
+        handle->by_loop = true;
+}
+
+static struct hold_order order_exempt(const struct handle_row *row)
+{
+    return (struct hold_order){.cork = true, .step = row->unsent_bytes > 0};
 }
 
 static struct hold_order order_learn(struct hold_handle *handle, const struct handle_row *row)
@@ -187,18 +250,13 @@ static struct hold_order order_gather(struct hold_handle *handle, const struct h
                                .step = flying && row->unsent_bytes > 0};
 }
 
-/* A held write that would leave by itself too soon is sent, and held again at its next boundary. */
-static bool leaves_too_soon(const struct hold_handle *handle, const struct handle_row *row)
-{
-    return handle->standing == STANDING_HELD && row->timer && row->timer_ms < LEFT_LEAST_MS + 2 * row->rtt_us / 1000;
-}
 
 /* Nobody is braked: what has gone into flight again is stepped to its next boundary, and stays there held. */
 static struct hold_order order_release(struct hold_handle *handle, const struct handle_row *row)
 {
     struct hold_order order = order_gather(handle, row);
     order.brake = false;
-    order.step |= leaves_too_soon(handle, row);
+    order.step |= handle->leaving;
     return order;
 }
 
@@ -214,10 +272,12 @@ static void give_orders(struct hold *hold, const struct facts *facts, const stru
     for (size_t i = 0; i < facts->count; i++) {
         const struct handle_row *row = &facts->rows[i];
         struct hold_handle *handle = history_of(hold, row, i);
+        if (handle)
+            learn(handle, row, hints ? &hints[i] : NULL);
         if (!handle || !can_be_marked(hold, handle, row))
             continue;
-        learn(handle, row, hints ? &hints[i] : NULL);
-        struct hold_order order = by_stage[hold->stage](handle, row);
+        bool exempt = handle->standing == STANDING_EXEMPT;
+        struct hold_order order = exempt ? order_exempt(row) : by_stage[hold->stage](handle, row);
         if (hold->stage == STAGE_GATHER && flows_let_through(hold, handle, hints ? &hints[i] : NULL)) {
             order.brake = false;
             order.step = row->unsent_bytes > 0;
@@ -260,7 +320,7 @@ static void change_stage(struct hold *hold, int64_t now_us)
 {
     if (hold->stage == STAGE_LEARN && hold->round > 1 && all_open_are_known(hold))
         enter_gather(hold, now_us);
-    else if (hold->stage == STAGE_GATHER && hold->counted.by_standing[STANDING_IN_FLIGHT] == 0 && !hold->resting) {
+    else if (hold->stage == STAGE_GATHER && hold->gathering == 0 && !hold->resting) {
         hold->stage = STAGE_RELEASE;
         hold->released_at_us = now_us;
     } else if (hold->stage == STAGE_RELEASE && now_us - hold->closed_at_us >= REGATHER_US)
@@ -273,24 +333,20 @@ static void change_stage(struct hold *hold, int64_t now_us)
         hold->with_redis = true;
 }
 
-static bool some_leave_too_soon(struct hold *hold, const struct facts *facts)
+/* Without the sockets' own counters (no sock_diag: /proc/net only) a boundary cannot be told. */
+static bool marks_help(const struct hold *hold, const struct facts *facts)
 {
-    for (size_t i = 0; i < facts->count; i++) {
-        struct hold_handle *handle = history_of(hold, &facts->rows[i], i);
-        if (handle && leaves_too_soon(handle, &facts->rows[i]))
-            return true;
-    }
-    return false;
+    return hold->way == HOLD_MARKS && facts->sockets_seen != SEEN_BY_PROC;
 }
 
 static bool is_still(struct hold *hold, const struct facts *facts, int64_t now_us)
 {
     const unsigned *n = hold->counted.by_standing;
-    if (hold->resting && hold->way == HOLD_MARKS)
+    if (hold->resting && marks_help(hold, facts))
         return hold->stage != STAGE_LEARN && n[STANDING_IN_FLIGHT] == 0 && facts->sockets_seen && facts->owners_seen;
-    bool released = hold->way == HOLD_WATCH || hold->stage == STAGE_RELEASE;
+    bool released = !marks_help(hold, facts) || hold->stage == STAGE_RELEASE;
     return released && n[STANDING_IN_FLIGHT] == 0 && n[STANDING_PARKED] == 0 && facts->sockets_seen &&
-           facts->owners_seen && now_us - hold->moved_at_us >= STILL_SPAN_US && !some_leave_too_soon(hold, facts);
+           facts->owners_seen && now_us - hold->moved_at_us >= STILL_SPAN_US && hold->leaving == 0;
 }
 
 bool hold_round(struct hold *hold, const struct facts *facts, const struct hold_hint *hints, bool frozen, int64_t now_us)
@@ -299,7 +355,7 @@ bool hold_round(struct hold *hold, const struct facts *facts, const struct hold_
     if (!make_room(hold, facts->count) || !look_at_rows(hold, facts, hints, now_us))
         return false;
     bool still = is_still(hold, facts, now_us);
-    if (hold->way == HOLD_MARKS && !frozen && !still) {
+    if (marks_help(hold, facts) && !frozen && !still) {
         change_stage(hold, now_us);
         give_orders(hold, facts, hints, now_us);
     }
@@ -308,15 +364,16 @@ bool hold_round(struct hold *hold, const struct facts *facts, const struct hold_
 
 bool hold_wants_hints(const struct hold *hold)
 {
-    return (hold->way == HOLD_MARKS && hold->stage != STAGE_RELEASE) || hold->waited_on;
+    return (hold->way == HOLD_MARKS && (hold->stage != STAGE_RELEASE || hold->any_open)) || hold->waited_on;
 }
 
 void hold_note_base(struct hold *hold, const struct handle_row *row, const struct hold_base *base, bool stepped)
 {
-    struct hold_handle *handle = history_of(hold, row, hold->count);
+    struct hold_handle *handle = history_find(hold, row, 0);
     if (!handle)
         return;
     handle->blocking = base->blocking;
+    handle->braked &= !base->blocking || hold->brake_blocking;
     if (handle->has_base && base->unsent == 0 && base->sent == handle->base_sent)
         return; /* nothing has left since the older one, which knows more about what came in */
     handle->has_base = true;
