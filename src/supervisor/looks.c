@@ -175,6 +175,26 @@ static void record_facts(struct supervisor *s, const struct facts *facts, int64_
         record_vanished(s, facts, now_us);
 }
 
+/* SIGSTOP to all, and SIGCONT as soon as all are stopped: a system call that waits is interrupted, nothing else happens. */
+static void nudge(struct supervisor *s)
+{
+    if (s->freeze.on)
+        return; /* what is stopped will be continued anyway */
+    s->nudging = true;
+    if (freeze_begin(&s->freeze, getpid(), children_agent(s), clock_now_us()) == 0)
+        ev_timer_again(s->loop, &s->freeze_timer);
+}
+
+static void unmark(struct supervisor *s)
+{
+    bool wants_nudge = false;
+    size_t failed = marks_let_go(&s->marks, &wants_nudge);
+    if (failed)
+        log_error("%zu sockets of the app could not be let go", failed);
+    if (wants_nudge)
+        nudge(s);
+}
+
 /* Without hands there are no marks: the app is watched until it is at rest by itself. */
 static void lose_hands(struct supervisor *s, int error)
 {
@@ -182,24 +202,32 @@ static void lose_hands(struct supervisor *s, int error)
                 strerror(error));
     s->no_hands = true;
     s->hold.way = HOLD_WATCH;
+    unmark(s); /* a process of several may refuse: what the others had marked must not stay so */
     record_unknown(&s->record, "the app's connections could not be held", "duplicating a socket: %s", strerror(error));
+}
+
+static void mark_failed(struct supervisor *s, int error)
+{
+    if (error == EPERM || error == ENOSYS || error == EACCES)
+        lose_hands(s, error);
+    else if (error != ESTALE && error != ESRCH)
+        record_unknown(&s->record, "whether every connection was held", "marking a socket: %s", strerror(error));
 }
 
 static void give_mark(struct supervisor *s, const struct handle_row *row, const struct hold_order *order)
 {
     struct hold_base base;
     bool noted = false;
-    if (marks_apply(&s->marks, row, order, &base, &noted) < 0 &&
-        (errno == EPERM || errno == ENOSYS || errno == EACCES) && !s->no_hands)
-        lose_hands(s, errno);
+    if (marks_apply(&s->marks, row, order, &base, &noted) < 0)
+        mark_failed(s, errno);
     if (noted)
         hold_note_base(&s->hold, row, &base, order->step);
 }
 
 static void give_marks(struct supervisor *s, const struct facts *facts)
 {
-    marks_forget_others(&s->marks, facts->rows, facts->count);
-    for (size_t i = 0; i < s->hold.order_count; i++)
+    marks_follow(&s->marks, facts->rows, facts->count);
+    for (size_t i = 0; i < s->hold.order_count && !s->no_hands; i++)
         give_mark(s, &facts->rows[s->hold.orders[i].row], &s->hold.orders[i]);
 }
 
@@ -247,16 +275,6 @@ static void note_targets(struct supervisor *s, const struct facts *facts)
     }
 }
 
-/* SIGSTOP to all, and SIGCONT as soon as all are stopped: a system call that waits is interrupted, nothing else happens. */
-static void nudge(struct supervisor *s)
-{
-    if (!s->hold.nudge || s->freeze.on || s->lifecycle.phase != PHASE_HOLDING)
-        return;
-    s->nudging = true;
-    if (freeze_begin(&s->freeze, getpid(), children_agent(s), clock_now_us()) == 0)
-        ev_timer_again(s->loop, &s->freeze_timer);
-}
-
 bool looks_nudged(struct supervisor *s)
 {
     if (!s->nudging)
@@ -277,7 +295,8 @@ static void round_of(struct supervisor *s, const struct facts *facts)
     record_facts(s, facts, now_us);
     note_targets(s, facts);
     give_marks(s, facts);
-    nudge(s);
+    if (s->hold.nudge && s->lifecycle.phase == PHASE_HOLDING)
+        nudge(s);
     if (s->lifecycle.phase == PHASE_STOPPING)
         adopted_take(&s->adopted, facts->rows, facts->count);
     if (s->lifecycle.phase == PHASE_HOLDING)
@@ -302,13 +321,6 @@ void looks_facts(void *supervisor, const struct facts *facts)
               s->hold.counted.by_standing[STANDING_IN_FLIGHT], s->hold.counted.handles,
               s->hold.counted.by_standing[STANDING_PARKED], s->hold.counted.by_standing[STANDING_HELD], s->hold.why);
     look_later(s);
-}
-
-static void unmark(struct supervisor *s)
-{
-    size_t failed = marks_let_go(&s->marks);
-    if (failed)
-        log_error("%zu sockets of the app could not be let go", failed);
 }
 
 void looks_agent_lost(void *supervisor, enum agent_loss loss, const char *why)

@@ -38,7 +38,8 @@ struct adopted_table {
 /* Adopts each row that is not in the table yet, and renews the rows of those that are. Returns how many are new. */
 size_t adopted_take(struct adopted_table *table, const struct handle_row *rows, size_t count);
 
-/* Looks at each: has the app closed it, has the server? Returns true when some fate changed. */
+/* Looks at each: has the app closed it (every process that had it), has the server? True when some fate changed. What the
+ * app had written before it closed goes out, as its close would have sent it. */
 bool adopted_watch(struct adopted_table *table, int64_t now_us);
 
 /* Has the server closed its side? 1, 0; -1 and errno. */

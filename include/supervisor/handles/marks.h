@@ -1,40 +1,61 @@
 /* The marks on an app's sockets: cork, brake, step. Each is set through a duplicate that lives for that call only, and
- * every one that is set is remembered, so that marks_let_go() leaves no socket of a living app marked. */
+ * every one that is set is remembered until it is off or its socket is gone: marks_let_go() leaves no socket of a living
+ * app marked. Two descriptors are kept in reserve while anything is marked, so that it can do so whatever else is open.
+ *
+ * What the app had set by itself: SO_RCVLOWAT goes back to it. TCP_NODELAY is back before a step returns. TCP_CORK goes
+ * off, also when it was the app's: its bytes then leave a little earlier than it meant. */
 #ifndef SUPERVISOR_HANDLES_MARKS_H
 #define SUPERVISOR_HANDLES_MARKS_H
 
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "supervisor/handles/socket.h"
 #include "supervisor/hold/hold.h"
 #include "wire/message.h"
 
 struct marked {
     uint64_t inode;
     struct endpoint local;
-    pid_t pid;
-    int fd;              /* the app's number for it */
-    bool corked, braked, stepped, nodelay_before, blocking;
-    bool seen;           /* in the current round */
+    pid_t pid;           /* a holder, and its number for it: where it was seen last */
+    int fd;
+    bool corked, braked;
+    bool blocking;       /* O_NONBLOCK was off when it was marked last */
+    bool seen;           /* by the last look */
+    bool shared;         /* seen with more than one holder */
+    bool stepped;        /* by the last order */
+    bool check_cork;     /* bytes have left that no step of ours has sent: has the app taken our cork off? */
+    bool again;          /* seen again by the last look, after some that had not shown it */
+    bool lost;           /* while marks are taken off: it is not where it was */
+    unsigned missed;     /* looks in a row that did not show it */
+    uint64_t sent;       /* bytes, by the last look */
+    struct socket_brake brake;
 };
 
 struct marks {
     struct marked *list; /* heap */
     size_t count, room;
+    bool nudge;          /* as marks_let_go() says */
+    bool has_spare;
+    int spare[2];
 };
 
+/* With the rows of each look, before its orders: where each marked socket is found now. One that is missing is kept: a look
+ * may not show what is there. When several looks in a row do not, its marks are taken off, and it is forgotten. */
+void marks_follow(struct marks *marks, const struct handle_row *rows, size_t count);
+
 /* Makes the handle's marks what the order says. Returns 0, or -1 and errno as duplicate_take(): ESTALE and ESRCH mean
- * that there is nothing left to mark. When `base` was filled (the cork is new, or it was stepped) *noted is true. */
+ * that there is nothing left to mark. When `base` was filled (the cork is new, or it was stepped, or the socket turned out
+ * to block and was not braked) *noted is true. */
 int marks_apply(struct marks *marks, const struct handle_row *row, const struct hold_order *order,
                 struct hold_base *base, bool *noted);
 
-/* Forgets those whose sockets are gone: called with the rows of each round. */
-void marks_forget_others(struct marks *marks, const struct handle_row *rows, size_t count);
+/* All marks off. Returns how many sockets could not be cleared although they are still there; those are kept, for another
+ * try. *nudge: a blocking socket was braked; a recv(2) that took its reply under the brake does not return by itself: the
+ * app is to be stopped and continued once. */
+size_t marks_let_go(struct marks *marks, bool *nudge);
 
-/* All marks off, TCP_NODELAY as it was. Returns how many sockets could not be cleared although they are still there. */
-size_t marks_let_go(struct marks *marks);
-
-/* Steps taken and marks set are lost with the app: nothing is cleared, the memory is given back. */
+/* Steps taken and marks set are lost with the app: nothing is cleared, memory and reserve are given back. */
 void marks_finish(struct marks *marks);
 
 #endif

@@ -15,13 +15,27 @@ struct socket_counters {
 /* Returns 0, or -1 and errno. */
 int socket_read_counters(int fd, struct socket_counters *counters);
 
+/* The peer has ended its stream, or the connection is no more. TCP and AF_UNIX. */
+bool socket_peer_has_closed(int fd);
+
 /* The marks, DESIGN "Holding". -1 and errno. */
-int socket_set_cork(int fd, bool on);      /* TCP_CORK */
-int socket_set_brake(int fd, bool on);     /* SO_RCVLOWAT: 32 KiB, or 1. Never on a blocking socket: see socket_blocks() */
-int socket_step(int fd);                   /* TCP_NODELAY 1 on a corked socket: what is queued goes, the cork stays */
-int socket_get_nodelay(int fd);            /* 1, 0, -1 */
-int socket_set_nodelay(int fd, bool on);
+int socket_set_cork(int fd, bool on);      /* TCP_CORK; off: what is queued goes */
+int socket_get_cork(int fd);               /* 1, 0, -1 */
 bool socket_blocks(int fd);                /* O_NONBLOCK is off */
+
+/* Sends exactly what is queued on a corked socket; the cork stays. TCP_NODELAY 1 does it, and is put back at once to what
+ * it was, so that it is never seen changed. */
+int socket_step(int fd);
+
+/* The brake is SO_RCVLOWAT at 32,749 bytes, or at what the receive buffer allows: a number that nobody else uses, so
+ * that a brake of ours is known as one even when nothing was noted of it. */
+struct socket_brake {
+    int before;  /* the app's own value, to go back to */
+    int ours;    /* what the kernel made of ours */
+};
+int socket_set_brake(int fd, struct socket_brake *brake);
+/* Leaves alone what the app has set by itself meanwhile. */
+int socket_release_brake(int fd, const struct socket_brake *brake);
 
 /* The PostgreSQL protocol's own end: Terminate ("Frontend/Backend Protocol", Message Formats), then end of stream. Not
  * inside TLS. Returns 0, or -1 and errno: EAGAIN (the send queue is full), EPIPE (the server has closed). */

@@ -10,6 +10,7 @@
 #include "common/fd.h"
 #include "common/process.h"
 #include "supervisor/handles/duplicate.h"
+#include "supervisor/handles/holders.h"
 
 enum { CLOSE_NOTIFY_MOST = 64 }; /* bytes of a TLS alert record, whatever the cipher */
 
@@ -34,6 +35,15 @@ static struct adopted *adopted_add(struct adopted_table *table)
     return &table->list[table->count++];
 }
 
+/* Rows come in the same order each time: it is nearly always at the row's own place. */
+static struct adopted *adopted_of(struct adopted_table *table, const struct handle_row *row, size_t position)
+{
+    if (position < table->count && table->list[position].row.inode == row->inode &&
+        endpoint_equal(&table->list[position].row.local, &row->local))
+        return &table->list[position];
+    return adopted_find(table, row->inode, &row->local);
+}
+
 static bool adopt_row(struct adopted_table *table, const struct handle_row *row)
 {
     struct socket_counters counters;
@@ -55,7 +65,7 @@ size_t adopted_take(struct adopted_table *table, const struct handle_row *rows, 
 {
     size_t new = 0;
     for (size_t i = 0; i < count; i++) {
-        struct adopted *known = adopted_find(table, rows[i].inode, &rows[i].local);
+        struct adopted *known = adopted_of(table, &rows[i], i);
         if (known)
             known->row = rows[i];
         else
@@ -64,8 +74,10 @@ size_t adopted_take(struct adopted_table *table, const struct handle_row *rows, 
     return new;
 }
 
-static bool server_has_closed(const struct socket_counters *counters)
+static bool server_has_closed(int fd, const struct socket_counters *counters)
 {
+    if (counters->tcp_state == 0)
+        return socket_peer_has_closed(fd); /* AF_UNIX */
     /* After our own end of stream: FIN_WAIT1 and FIN_WAIT2 wait for the server's, anything later has it. */
     return counters->tcp_state == TCP_CLOSE_WAIT || counters->tcp_state == TCP_CLOSE ||
            counters->tcp_state == TCP_LAST_ACK || counters->tcp_state == TCP_CLOSING ||
@@ -74,13 +86,32 @@ static bool server_has_closed(const struct socket_counters *counters)
 
 /* The descriptors of a process that ends are gone too; but its memory goes first (do_exit: exit_mm before exit_files), and
  * with it the link to its program. So a descriptor that is missing while the link is there was closed by the app. */
-static bool app_has_closed(const struct handle_row *row)
+static bool holder_has_closed(const struct handle_row *row)
 {
     char path[64], link[8];
     if (process_socket_inode(row->pid, row->fd) == row->inode)
         return false;
     snprintf(path, sizeof path, "/proc/%d/exe", row->pid);
     return readlink(path, link, sizeof link) >= 0;
+}
+
+/* One holder of several has closed it: another one that has it stands for it from now on. */
+static bool is_with_another(struct handle_row *row)
+{
+    struct holder holder = {.inode = row->inode};
+    if (row->holders == 1)
+        return false;
+    holders_find(&holder, 1);
+    if (holder.pid == 0)
+        return false;
+    row->pid = holder.pid;
+    row->fd = holder.fd;
+    return true;
+}
+
+static bool app_has_closed(struct adopted *adopted)
+{
+    return holder_has_closed(&adopted->row) && !is_with_another(&adopted->row);
 }
 
 static bool adopted_look(struct adopted *adopted, int64_t now_us)
@@ -90,11 +121,12 @@ static bool adopted_look(struct adopted *adopted, int64_t now_us)
     if (adopted->fd < 0 || adopted->fate == FATE_CLOSED || socket_read_counters(adopted->fd, &counters) < 0)
         return false;
     adopted->sent_last = counters.sent;
-    if (adopted->fate == FATE_OPEN && app_has_closed(&adopted->row)) {
+    if (adopted->fate == FATE_OPEN && app_has_closed(adopted)) {
         adopted->fate = FATE_DROPPED;
         adopted->dropped_at_us = now_us;
+        socket_set_cork(adopted->fd, false); /* its goodbye may be held: a close sends it, but for our duplicate */
     }
-    if (adopted->fate == FATE_DROPPED && server_has_closed(&counters))
+    if (adopted->fate == FATE_DROPPED && server_has_closed(adopted->fd, &counters))
         adopted->fate = FATE_CLOSED;
     return adopted->fate != before;
 }
@@ -104,14 +136,14 @@ int adopted_server_has_closed(const struct adopted *adopted)
     struct socket_counters counters;
     if (adopted->fd < 0 || socket_read_counters(adopted->fd, &counters) < 0)
         return -1;
-    return server_has_closed(&counters);
+    return server_has_closed(adopted->fd, &counters);
 }
 
 bool adopted_was_ended_by_server(const struct adopted *adopted)
 {
     struct socket_counters counters;
-    return adopted->fd >= 0 && socket_read_counters(adopted->fd, &counters) == 0 && server_has_closed(&counters) &&
-           counters.unread > CLOSE_NOTIFY_MOST;
+    return adopted->fd >= 0 && socket_read_counters(adopted->fd, &counters) == 0 &&
+           server_has_closed(adopted->fd, &counters) && counters.unread > CLOSE_NOTIFY_MOST;
 }
 
 bool adopted_has_sent_since(const struct adopted *adopted)

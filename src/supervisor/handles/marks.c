@@ -1,21 +1,71 @@
-/* The marks: see supervisor/handles/marks.h. */
+/* The marks: see supervisor/handles/marks.h. Never waits, and never forgets a mark that may still be on. */
 #include "supervisor/handles/marks.h"
 
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/eventfd.h>
 
 #include "common/fd.h"
-#include "common/process.h"
 #include "supervisor/handles/duplicate.h"
-#include "supervisor/handles/socket.h"
+#include "supervisor/handles/holders.h"
+
+enum { MISSED_MOST = 3 };
+
+/* -- the reserve: a pidfd and a duplicate are all that a mark takes ----------------------------------------------------- */
+
+static void give_spare(struct marks *marks)
+{
+    if (!marks->has_spare)
+        return;
+    fd_close(&marks->spare[0]);
+    fd_close(&marks->spare[1]);
+    marks->has_spare = false;
+}
+
+static bool keep_spare(struct marks *marks)
+{
+    if (marks->has_spare)
+        return true;
+    int first _cleanup_close_ = eventfd(0, EFD_CLOEXEC);
+    int second _cleanup_close_ = first < 0 ? -1 : eventfd(0, EFD_CLOEXEC);
+    if (second < 0)
+        return false;
+    marks->spare[0] = first;
+    marks->spare[1] = second;
+    first = second = -1;
+    return marks->has_spare = true;
+}
+
+/* Nothing is marked without the reserve that takes the mark off again. */
+static int take(struct marks *marks, pid_t pid, int fd, uint64_t inode)
+{
+    int taken = duplicate_take(pid, fd, inode);
+    if (taken >= 0 || errno != EMFILE)
+        return taken;
+    give_spare(marks);
+    return duplicate_take(pid, fd, inode);
+}
+
+static void put_back(struct marks *marks, int *fd)
+{
+    fd_close(fd);
+    int error = errno;
+    keep_spare(marks);
+    errno = error;
+}
+
+/* -- what is remembered ------------------------------------------------------------------------------------------------ */
 
 static bool is_of(const struct marked *marked, const struct handle_row *row)
 {
     return marked->inode == row->inode && endpoint_equal(&marked->local, &row->local);
 }
 
-static struct marked *marks_find(struct marks *marks, const struct handle_row *row)
+/* Rows and marks are made in the same order: it is nearly always where the last one was, plus one. */
+static struct marked *marks_find(struct marks *marks, const struct handle_row *row, size_t position)
 {
+    if (position < marks->count && is_of(&marks->list[position], row))
+        return &marks->list[position];
     for (size_t i = 0; i < marks->count; i++)
         if (is_of(&marks->list[i], row))
             return &marks->list[i];
@@ -33,30 +83,40 @@ static struct marked *marks_add(struct marks *marks, const struct handle_row *ro
         marks->room = room;
     }
     struct marked *marked = &marks->list[marks->count++];
-    *marked = (struct marked){.inode = row->inode, .local = row->local, .pid = row->pid, .fd = row->fd};
+    *marked = (struct marked){.inode = row->inode, .local = row->local, .pid = row->pid, .fd = row->fd,
+                              .seen = true, .shared = row->holders != 1, .sent = row->bytes_sent};
     return marked;
 }
 
-static void note_base(int fd, const struct marked *marked, struct hold_base *base, bool *noted)
+/* -- marking ----------------------------------------------------------------------------------------------------------- */
+
+struct noting {
+    struct hold_base *base;
+    bool *noted;
+};
+
+static void note_base(int fd, struct marked *marked, const struct noting *noting)
 {
     struct socket_counters counters;
+    marked->blocking = socket_blocks(fd);
     if (socket_read_counters(fd, &counters) < 0)
         return;
-    *base = (struct hold_base){.sent = counters.sent, .received = counters.received, .unsent = counters.unsent,
-                               .blocking = marked->blocking};
-    *noted = true;
+    *noting->base = (struct hold_base){.sent = counters.sent, .received = counters.received,
+                                       .unsent = counters.unsent, .blocking = marked->blocking};
+    *noting->noted = true;
 }
 
-static int set_cork(int fd, struct marked *marked, struct hold_base *base, bool *noted)
+static int set_cork(int fd, struct marked *marked, bool on, const struct noting *noting)
 {
-    if (marked->corked)
+    bool lost = on && marked->corked && marked->check_cork && socket_get_cork(fd) == 0;
+    marked->check_cork = false;
+    if (marked->corked == on && !lost)
         return 0;
-    marked->nodelay_before = socket_get_nodelay(fd) == 1;
-    marked->blocking = socket_blocks(fd);
-    if (socket_set_cork(fd, true) < 0)
+    if (socket_set_cork(fd, on) < 0)
         return -1;
-    marked->corked = true;
-    note_base(fd, marked, base, noted);
+    marked->corked = on;
+    if (on)
+        note_base(fd, marked, noting);
     return 0;
 }
 
@@ -65,96 +125,220 @@ static bool wants_brake(const struct marked *marked, const struct hold_order *or
     return order->brake && (order->blocking_too || !marked->blocking);
 }
 
-static int set_brake(int fd, struct marked *marked, bool on)
+static int set_brake(int fd, struct marked *marked, const struct hold_order *order, const struct noting *noting)
 {
+    bool on = wants_brake(marked, order);
+    if (on && !marked->braked && !marked->blocking && socket_blocks(fd)) {
+        note_base(fd, marked, noting); /* it blocks since it was looked at last */
+        on = wants_brake(marked, order);
+    }
     if (marked->braked == on)
         return 0;
-    if (socket_set_brake(fd, on) < 0)
+    if ((on ? socket_set_brake(fd, &marked->brake) : socket_release_brake(fd, &marked->brake)) < 0)
         return -1;
     marked->braked = on;
     return 0;
 }
 
-static int step(int fd, struct marked *marked, struct hold_base *base, bool *noted)
+static int step(int fd, struct marked *marked, const struct noting *noting)
 {
-    note_base(fd, marked, base, noted);
+    note_base(fd, marked, noting);
     marked->stepped = true;
     return socket_step(fd);
 }
 
 static bool changes(const struct marked *marked, const struct hold_order *order)
 {
-    return order->step || !marked || marked->corked != order->cork || marked->braked != wants_brake(marked, order);
+    if (!marked)
+        return order->cork || order->brake || order->step;
+    return order->step || marked->check_cork || marked->again || marked->corked != order->cork ||
+           marked->braked != wants_brake(marked, order);
+}
+
+static int apply(int fd, struct marked *marked, const struct hold_order *order, const struct noting *noting)
+{
+    if (marked->again)
+        note_base(fd, marked, noting); /* a look did not show it: what was known of it may be forgotten */
+    marked->again = false;
+    int result = set_cork(fd, marked, order->cork, noting);
+    result |= set_brake(fd, marked, order, noting);
+    if (order->step)
+        result |= step(fd, marked, noting);
+    return result;
 }
 
 int marks_apply(struct marks *marks, const struct handle_row *row, const struct hold_order *order,
                 struct hold_base *base, bool *noted)
 {
-    struct marked *marked = marks_find(marks, row);
+    struct noting noting = {base, noted};
+    struct marked *marked = marks_find(marks, row, order->row);
     *noted = false;
     if (!changes(marked, order))
         return 0;
-    int fd _cleanup_close_ = duplicate_take(row->pid, row->fd, row->inode);
+    if (!keep_spare(marks) && !marked)
+        return -1;
+    int fd = take(marks, row->pid, row->fd, row->inode);
     if (fd < 0)
         return -1;
     if (!marked)
         marked = marks_add(marks, row);
-    if (!marked)
-        return -1;
-    int result = order->cork ? set_cork(fd, marked, base, noted) : 0;
-    result |= set_brake(fd, marked, wants_brake(marked, order));
-    if (order->step)
-        result |= step(fd, marked, base, noted);
+    int result = marked ? apply(fd, marked, order, &noting) : -1;
+    put_back(marks, &fd);
     return result;
 }
 
-/* A look may miss a handle: its marks are forgotten only with its socket. */
-static bool is_still_open(const struct marked *marked)
-{
-    return process_socket_inode(marked->pid, marked->fd) == marked->inode;
-}
+/* -- taking the marks off ---------------------------------------------------------------------------------------------- */
 
-void marks_forget_others(struct marks *marks, const struct handle_row *rows, size_t count)
+static bool is_gone(int error)
 {
-    size_t kept = 0;
-    for (size_t i = 0; i < marks->count; i++)
-        marks->list[i].seen = false;
-    for (size_t i = 0; i < count; i++) {
-        struct marked *marked = marks_find(marks, &rows[i]);
-        if (marked)
-            marked->seen = true;
-    }
-    for (size_t i = 0; i < marks->count; i++)
-        if (marks->list[i].seen || is_still_open(&marks->list[i]))
-            marks->list[kept++] = marks->list[i];
-    marks->count = kept;
+    return error == ESTALE || error == ESRCH;
 }
 
 /* The brake first: a reply that has waited wakes the app, whatever the cork does. */
-static int clear(const struct marked *marked)
+static int clear_duplicate(int fd, struct marked *marked)
 {
-    int fd _cleanup_close_ = duplicate_take(marked->pid, marked->fd, marked->inode);
+    static const struct hold_order nothing;
+    struct hold_base base;
+    bool noted;
+    struct noting noting = {&base, &noted};
+    int result = set_brake(fd, marked, &nothing, &noting);
+    return result | set_cork(fd, marked, false, &noting);
+}
+
+/* Returns 0, or -1 and errno; is_gone(errno): it is not where it was. */
+static int clear(struct marks *marks, struct marked *marked)
+{
+    if (!marked->corked && !marked->braked)
+        return 0;
+    int fd = take(marks, marked->pid, marked->fd, marked->inode);
     if (fd < 0)
-        return errno == ESTALE || errno == ESRCH ? 0 : -1;
-    int result = marked->braked ? socket_set_brake(fd, false) : 0;
-    if (marked->corked)
-        result |= socket_set_cork(fd, false);
-    if (marked->stepped && !marked->nodelay_before)
-        result |= socket_set_nodelay(fd, false);
+        return -1;
+    int result = clear_duplicate(fd, marked);
+    put_back(marks, &fd);
     return result;
 }
 
-size_t marks_let_go(struct marks *marks)
+static bool is_marked(const struct marked *marked)
 {
-    size_t failed = 0;
+    return marked->corked || marked->braked;
+}
+
+static void clear_here(struct marks *marks, struct marked *marked)
+{
+    bool kept_by_recv = marked->braked && marked->blocking;
+    int result = clear(marks, marked);
+    marked->lost = result < 0 && is_gone(errno);
+    marks->nudge |= kept_by_recv && !marked->lost;
+}
+
+static size_t list_lost(struct marks *marks, bool all, struct marked **lost, struct holder *holders)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < marks->count; i++) {
+        struct marked *marked = &marks->list[i];
+        if (!marked->lost || !(all || marked->shared))
+            continue;
+        lost[count] = marked;
+        holders[count++].inode = marked->inode;
+    }
+    return count;
+}
+
+static void clear_there(struct marks *marks, struct marked *marked, const struct holder *holder)
+{
+    if (holder->pid == 0)
+        return;
+    marked->pid = holder->pid;
+    marked->fd = holder->fd;
+    clear_here(marks, marked);
+}
+
+/* What is not where it was may be with another process of the app: one that was forked, or that got it by a message. */
+static void clear_elsewhere(struct marks *marks, bool all)
+{
+    struct marked **lost _cleanup_free_ = calloc(marks->count, sizeof *lost);
+    struct holder *holders _cleanup_free_ = calloc(marks->count, sizeof *holders);
+    if (!lost || !holders) {
+        for (size_t i = 0; i < marks->count; i++)
+            marks->list[i].lost = false; /* not known: kept */
+        return;
+    }
+    size_t count = list_lost(marks, all, lost, holders);
+    if (count == 0)
+        return;
+    give_spare(marks); /* the walk takes two descriptors, too */
+    holders_find(holders, count);
+    keep_spare(marks);
+    for (size_t i = 0; i < count; i++)
+        clear_there(marks, lost[i], &holders[i]);
+}
+
+/* Clears the marks of those that so many looks have not shown, and forgets them. Returns how many could not be cleared. */
+static size_t clear_missed(struct marks *marks, unsigned missed, bool search_all)
+{
+    size_t kept = 0, failed = 0;
     for (size_t i = 0; i < marks->count; i++)
-        failed += clear(&marks->list[i]) < 0;
-    marks->count = 0;
+        if (marks->list[i].missed >= missed)
+            clear_here(marks, &marks->list[i]);
+    clear_elsewhere(marks, search_all);
+    for (size_t i = 0; i < marks->count; i++) {
+        struct marked *marked = &marks->list[i];
+        bool due = marked->missed >= missed, stays = is_marked(marked) && !marked->lost;
+        failed += due && stays;
+        if (!due || stays)
+            marks->list[kept++] = *marked;
+    }
+    marks->count = kept;
+    return failed;
+}
+
+/* -- the rounds -------------------------------------------------------------------------------------------------------- */
+
+static void follow_row(struct marked *marked, const struct handle_row *row)
+{
+    marked->check_cork |= marked->corked && !marked->stepped && row->bytes_sent != marked->sent;
+    marked->again = marked->missed > 0;
+    marked->shared |= row->holders != 1;
+    marked->pid = row->pid;
+    marked->fd = row->fd;
+    marked->sent = row->bytes_sent;
+    marked->missed = 0;
+    marked->stepped = false;
+    marked->seen = true;
+}
+
+void marks_follow(struct marks *marks, const struct handle_row *rows, size_t count)
+{
+    bool some_missed = false;
+    for (size_t i = 0; i < marks->count; i++)
+        marks->list[i].seen = false;
+    for (size_t i = 0; i < count && marks->count > 0; i++) {
+        struct marked *marked = marks_find(marks, &rows[i], i);
+        if (marked)
+            follow_row(marked, &rows[i]);
+    }
+    for (size_t i = 0; i < marks->count; i++)
+        if (!marks->list[i].seen)
+            some_missed |= ++marks->list[i].missed >= MISSED_MOST;
+    if (some_missed)
+        clear_missed(marks, MISSED_MOST, false);
+    if (marks->count == 0)
+        give_spare(marks);
+}
+
+size_t marks_let_go(struct marks *marks, bool *nudge)
+{
+    size_t failed = marks->count ? clear_missed(marks, 0, true) : 0;
+    *nudge = marks->nudge;
+    marks->nudge = false;
+    if (marks->count == 0)
+        give_spare(marks);
     return failed;
 }
 
 void marks_finish(struct marks *marks)
 {
+    give_spare(marks);
     free(marks->list);
     *marks = (struct marks){0};
 }

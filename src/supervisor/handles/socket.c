@@ -6,11 +6,12 @@
 #include <linux/sockios.h>
 #include <linux/tcp.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <stddef.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
-enum { BRAKE_BYTES = 32768 };
+enum { BRAKE_BYTES = 32749 };
 
 static uint32_t queue_of(int fd, unsigned long request)
 {
@@ -40,9 +41,23 @@ int socket_read_counters(int fd, struct socket_counters *counters)
     return 0;
 }
 
+bool socket_peer_has_closed(int fd)
+{
+    struct pollfd at = {.fd = fd, .events = POLLRDHUP};
+    return poll(&at, 1, 0) > 0 && (at.revents & (POLLRDHUP | POLLHUP | POLLERR));
+}
+
 static int set_option(int fd, int level, int option, int value)
 {
     return setsockopt(fd, level, option, &value, sizeof value);
+}
+
+/* -1 and errno; none of the options asked for is ever negative. */
+static int get_option(int fd, int level, int option)
+{
+    int value = 0;
+    socklen_t length = sizeof value;
+    return getsockopt(fd, level, option, &value, &length) < 0 ? -1 : value;
 }
 
 int socket_set_cork(int fd, bool on)
@@ -50,26 +65,37 @@ int socket_set_cork(int fd, bool on)
     return set_option(fd, IPPROTO_TCP, TCP_CORK, on);
 }
 
-int socket_set_brake(int fd, bool on)
+int socket_get_cork(int fd)
 {
-    return set_option(fd, SOL_SOCKET, SO_RCVLOWAT, on ? BRAKE_BYTES : 1);
+    int value = get_option(fd, IPPROTO_TCP, TCP_CORK);
+    return value < 0 ? -1 : value != 0;
 }
 
 int socket_step(int fd)
 {
-    return set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+    int before = get_option(fd, IPPROTO_TCP, TCP_NODELAY);
+    if (before < 0 || set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1) < 0)
+        return -1;
+    return before ? 0 : set_option(fd, IPPROTO_TCP, TCP_NODELAY, 0);
 }
 
-int socket_get_nodelay(int fd)
+int socket_set_brake(int fd, struct socket_brake *brake)
 {
-    int value = 0;
-    socklen_t length = sizeof value;
-    return getsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &value, &length) < 0 ? -1 : value != 0;
+    int before = get_option(fd, SOL_SOCKET, SO_RCVLOWAT);
+    int wanted = before > BRAKE_BYTES ? before : BRAKE_BYTES;
+    if (before < 0 || set_option(fd, SOL_SOCKET, SO_RCVLOWAT, wanted) < 0)
+        return -1;
+    *brake = (struct socket_brake){.before = before == BRAKE_BYTES ? 1 : before,
+                                   .ours = get_option(fd, SOL_SOCKET, SO_RCVLOWAT)};
+    return 0;
 }
 
-int socket_set_nodelay(int fd, bool on)
+int socket_release_brake(int fd, const struct socket_brake *brake)
 {
-    return set_option(fd, IPPROTO_TCP, TCP_NODELAY, on);
+    int now = get_option(fd, SOL_SOCKET, SO_RCVLOWAT);
+    if (now < 0)
+        return -1;
+    return now == brake->ours ? set_option(fd, SOL_SOCKET, SO_RCVLOWAT, brake->before) : 0;
 }
 
 bool socket_blocks(int fd)

@@ -2,6 +2,7 @@
 #include "supervisor/handles/waits.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
@@ -12,7 +13,7 @@
 
 #include "common/fd.h"
 
-enum { POLL_FDS = 64 }; /* of a longer array the rest is not looked at: it counts as waiting with others */
+enum { POLL_FDS = 64, SELECT_FDS = 1024, LONG_BITS = 8 * sizeof(long) }; /* what is longer may hold any descriptor */
 
 struct task_call {
     pid_t pid, tid;
@@ -38,28 +39,62 @@ static void note(const struct look *look, const struct task_call *call, int fd, 
     }
 }
 
-/* poll(2) and ppoll(2): alone when its array names one descriptor only. */
-static void note_poll(const struct look *look, const struct task_call *call)
-{
-    struct pollfd fds[POLL_FDS];
-    unsigned long n = call->args[1] < POLL_FDS ? call->args[1] : POLL_FDS;
-    struct iovec mine = {fds, n * sizeof *fds}, theirs = {(void *)call->args[0], n * sizeof *fds};
-    unsigned long named = 0;
-    if (n == 0 || process_vm_readv(call->pid, &mine, 1, &theirs, 1, 0) != (ssize_t)mine.iov_len)
-        return;
-    for (unsigned long i = 0; i < n; i++)
-        named += fds[i].fd >= 0;
-    for (unsigned long i = 0; i < n; i++)
-        if (fds[i].fd >= 0)
-            note(look, call, fds[i].fd, named == 1 && call->args[1] == n ? WAITED_ALONE : WAITED_WITH_OTHERS);
-}
-
-/* select(2): not looked into. Its descriptors may be any of the process'. */
-static void note_select(const struct look *look, const struct task_call *call)
+/* The thread waits for more than can be told: its descriptors may be any of the process'. */
+static void note_any(const struct look *look, const struct task_call *call)
 {
     for (size_t i = 0; i < look->count; i++)
         if (look->rows[i].pid == call->pid && look->hints[i].waited == WAITED_NOT)
             look->hints[i].waited = WAITED_WITH_OTHERS;
+}
+
+static bool read_memory(pid_t pid, unsigned long address, void *at, size_t size)
+{
+    struct iovec mine = {at, size}, theirs = {(void *)address, size};
+    return size > 0 && process_vm_readv(pid, &mine, 1, &theirs, 1, 0) == (ssize_t)size;
+}
+
+/* poll(2) and ppoll(2): alone when its array names one descriptor only. */
+static void note_poll(const struct look *look, const struct task_call *call)
+{
+    struct pollfd fds[POLL_FDS];
+    unsigned long n = call->args[1], named = 0;
+    if (n == 0)
+        return;
+    if (n > POLL_FDS || !read_memory(call->pid, call->args[0], fds, n * sizeof *fds)) {
+        note_any(look, call);
+        return;
+    }
+    for (unsigned long i = 0; i < n; i++)
+        named += fds[i].fd >= 0;
+    for (unsigned long i = 0; i < n; i++)
+        if (fds[i].fd >= 0)
+            note(look, call, fds[i].fd, named == 1 ? WAITED_ALONE : WAITED_WITH_OTHERS);
+}
+
+static unsigned long bits_of(const unsigned long *set, unsigned long words)
+{
+    unsigned long bits = 0;
+    for (unsigned long i = 0; i < words; i++)
+        bits += (unsigned long)__builtin_popcountl(set[i]);
+    return bits;
+}
+
+/* select(2) and pselect6: a bit a descriptor, in three sets. Alone when there is one to be read, and nothing else. */
+static void note_select(const struct look *look, const struct task_call *call)
+{
+    unsigned long sets[3][SELECT_FDS / LONG_BITS] = {{0}}, n = call->args[0], named = 0;
+    unsigned long words = (n + LONG_BITS - 1) / LONG_BITS;
+    for (int i = 0; i < 3 && n > 0; i++) {
+        unsigned long address = call->args[1 + i];
+        if (n > SELECT_FDS || (address && !read_memory(call->pid, address, sets[i], words * sizeof sets[i][0]))) {
+            note_any(look, call);
+            return;
+        }
+        named += bits_of(sets[i], words);
+    }
+    for (unsigned long fd = 0; fd < n; fd++)
+        if (sets[0][fd / LONG_BITS] >> fd % LONG_BITS & 1)
+            note(look, call, (int)fd, named == 1 ? WAITED_ALONE : WAITED_WITH_OTHERS);
 }
 
 static void note_read(const struct look *look, const struct task_call *call)
@@ -79,6 +114,8 @@ static const struct {
 #endif
     {SYS_ppoll, note_poll},       {SYS_pselect6, note_select}, {SYS_read, note_read},
     {SYS_readv, note_read},       {SYS_recvfrom, note_read},   {SYS_recvmsg, note_read},
+    {SYS_recvmmsg, note_read},    {SYS_io_uring_enter, note_any},
+    {SYS_restart_syscall, note_poll}, /* poll(2) goes on as this after a SIGCONT, its arguments in place */
 };
 
 static void note_running(const struct look *look, pid_t pid)
@@ -134,7 +171,10 @@ static void look_at_process(const struct look *look, pid_t pid)
         if (e->d_name[0] == '.')
             continue;
         snprintf(path, sizeof path, "/proc/%d/task/%s/syscall", pid, e->d_name);
-        if (fd_read_file(AT_FDCWD, path, text, sizeof text) <= 0) {
+        ssize_t length = fd_read_file(AT_FDCWD, path, text, sizeof text);
+        if (length < 0 && (errno == ENOENT || errno == ESRCH))
+            continue; /* it has ended since, and waits for nothing */
+        if (length <= 0) {
             set_waited(look, pid, WAITED_UNKNOWN);
             break;
         }

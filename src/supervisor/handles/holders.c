@@ -1,0 +1,37 @@
+/* One walk over the app's descriptors: see supervisor/handles/holders.h. Reads only. */
+#include "supervisor/handles/holders.h"
+
+#include <unistd.h>
+
+#include "common/process.h"
+
+struct search {
+    struct holder *holders;
+    size_t count, left;
+};
+
+static void see_socket(void *context, pid_t pid, int fd, uint64_t inode)
+{
+    struct search *search = context;
+    for (size_t i = 0; i < search->count; i++) {
+        struct holder *holder = &search->holders[i];
+        if (holder->inode != inode || holder->pid)
+            continue;
+        holder->pid = pid;
+        holder->fd = fd;
+        search->left--;
+    }
+}
+
+void holders_find(struct holder *holders, size_t count)
+{
+    struct search search = {holders, count, count};
+    struct process_tree tree = {0};
+    for (size_t i = 0; i < count; i++)
+        holders[i].pid = 0;
+    if (count == 0 || process_tree_read(&tree, getpid(), 0) < 0)
+        return;
+    for (size_t i = 0; i < tree.count && search.left > 0; i++)
+        process_each_socket(tree.pids[i], see_socket, &search);
+    process_tree_finish(&tree);
+}
