@@ -153,7 +153,7 @@ int target_ask(struct target *target, int64_t limit_us, bool want_text, target_a
 void target_probe_answered(struct target *target, int32_t server_sessions, int32_t server_max)
 {
     enum busy_with busy = target->link.busy;
-    bool wanted = busy == BUSY_QUESTION && !target->link.abandoned && target->question.state == QUESTION_SENT;
+    bool wanted = busy == BUSY_QUESTION && !target->link.abandoned;
     target->link.answered = true;
     target_link_idle(target);
     if (busy == BUSY_POLL)
