@@ -13,6 +13,8 @@
 #include "supervisor/report/report.h"
 #include "supervisor/state.h"
 
+enum { JSON_ON_STDERR = 32768 };
+
 static void act_announce(struct supervisor *s)
 {
     if (s->keeper)
@@ -156,6 +158,19 @@ static void write_report_file(const struct record *record, const char *path)
     free(json);
 }
 
+/* Whoever reads the log may read the object, too, unless it has a file of its own or a person reads. At most 32 KiB, and
+ * never blocking: a full pipe takes a part of it or nothing. */
+static void say_json(const struct record *record)
+{
+    char *json = isatty(STDERR_FILENO) ? NULL : report_json_short(record, JSON_ON_STDERR);
+    size_t length = json ? strlen(json) : 0;
+    if (!json)
+        return;
+    json[length] = '\n'; /* in place of the NUL: the length is known */
+    log_raw(json, length + 1);
+    free(json);
+}
+
 static void write_termination_log(const struct record *record)
 {
     struct error error;
@@ -188,6 +203,8 @@ static void act_report(struct supervisor *s)
     say_report(&s->record);
     if (s->config->report_file[0])
         write_report_file(&s->record, s->config->report_file);
+    else
+        say_json(&s->record);
     if (s->config->report_termination_log)
         write_termination_log(&s->record);
 }

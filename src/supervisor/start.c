@@ -34,6 +34,8 @@ int supervisor_start(const struct config *config)
         log_error("user %s: %s", config->user, error.text);
         return EXIT_OWN_FAILURE;
     }
+    if (config->http_listen[0])
+        log_warning("http.listen %s: nothing is served there yet", config->http_listen);
     start.signal_fd = signals_open(&start.ignored);
     if (start.signal_fd < 0) {
         log_error("cannot take signals: %m");
