@@ -29,7 +29,7 @@ struct probe {
 struct round {
     uint32_t number;              /* never 0; tells rounds apart, also samples */
     uint32_t look;                /* as the supervisor named it; 0: a sample */
-    bool runs, want_text, with_own;
+    bool runs, want_text, with_own, whole;
     int64_t began_us, patience_us, deadline_us;
     struct sockets_answer sockets;
     int16_t path_of[WIRE_TARGETS]; /* each target's index among the looked-at paths; -1 */

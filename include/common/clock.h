@@ -11,6 +11,9 @@
 /* Microseconds of CLOCK_MONOTONIC: one time line for both programs, since they run on one host. Never fails. */
 int64_t clock_now_us(void);
 
+/* Microseconds of processor time that the calling thread has used. Never fails. */
+int64_t clock_cpu_us(void);
+
 /* Microseconds of CLOCK_REALTIME since 1970-01-01T00:00:00Z. May jump: for printing and for comparing with servers. */
 int64_t clock_wall_us(void);
 

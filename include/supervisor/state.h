@@ -95,6 +95,7 @@ struct supervisor {
 
     bool looking;
     uint32_t look, look_frozen; /* the last one asked; the first one that counts when frozen */
+    bool look_whole;         /* it was asked to look at all sockets */
     bool look_asked;         /* it is not answered yet */
     int64_t look_asked_at_us;
     struct last_look last;

@@ -88,7 +88,8 @@ struct message_look {
     uint32_t answer_ms;     /* servers that take longer than this are reported as not asked; the answer comes then */
     uint8_t want_text;      /* 1: rows carry the query text */
     uint8_t with_own;       /* 1: sockets that only the supervisor still holds (its duplicates) have rows, too */
-    uint8_t reserved[6];
+    uint8_t whole;          /* 1: all sockets are looked at, however long that takes: no handle is missed */
+    uint8_t reserved[5];
 };
 
 /* Where a target stands. One for each target with each look. */

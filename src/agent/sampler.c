@@ -149,20 +149,23 @@ static void time_passed(struct ev_loop *loop, ev_timer *watcher, int events)
     }
 }
 
-static void round_begin(struct sampler *sampler, uint32_t look, uint32_t answer_ms, bool want_text,
-                        bool with_own)
+/* A look that the agent makes by itself: look 0. */
+static const struct message_look sample = {.answer_ms = SAMPLE_ANSWER_MS, .want_text = 1, .whole = 1};
+
+static void round_begin(struct sampler *sampler, const struct message_look *asked)
 {
     struct round *round = &sampler->round;
     uint32_t number = round->number + 1 ? round->number + 1 : 1;
     int64_t now = clock_now_us();
     *round = (struct round){.number = number,
-                            .look = look,
+                            .look = asked->look,
                             .runs = true,
-                            .want_text = want_text,
-                            .with_own = with_own,
+                            .want_text = asked->want_text,
+                            .with_own = asked->with_own,
+                            .whole = asked->whole,
                             .began_us = now,
                             .patience_us = now + PATIENCE_MS * US_PER_MS,
-                            .deadline_us = now + answer_ms * US_PER_MS};
+                            .deadline_us = now + asked->answer_ms * US_PER_MS};
     sampler_look_at_sockets(sampler);
     for (size_t i = 0; i < sampler->probe_count; i++)
         probe_begin(&sampler->probes[i]);
@@ -174,7 +177,7 @@ static void round_begin(struct sampler *sampler, uint32_t look, uint32_t answer_
 
 void sampler_look(struct sampler *sampler, const struct message_look *message)
 {
-    round_begin(sampler, message->look, message->answer_ms, message->want_text, message->with_own);
+    round_begin(sampler, message);
 }
 
 /* A sample that would replace a LOOK is left out: the LOOK's rows are as good. */
@@ -183,7 +186,7 @@ static void interval_passed(struct ev_loop *loop, ev_timer *watcher, int events)
     struct sampler *sampler = watcher->data;
     (void)loop, (void)events;
     if (!sampler->round.runs)
-        round_begin(sampler, 0, SAMPLE_ANSWER_MS, true, false);
+        round_begin(sampler, &sample);
 }
 
 /* Ending sessions. */
@@ -296,5 +299,5 @@ void sampler_start(struct sampler *sampler)
         return;
     ev_timer_set(&sampler->interval, seconds, seconds);
     ev_timer_start(sampler->loop, &sampler->interval);
-    round_begin(sampler, 0, SAMPLE_ANSWER_MS, true, false);
+    round_begin(sampler, &sample);
 }

@@ -79,7 +79,7 @@ void sampler_look_at_sockets(struct sampler *sampler)
     char paths[WIRE_TARGETS][PATH_BYTES];
     struct sockets_question question = {
         .root = sampler->settings.supervisor_pid, .except = getpid(), .want_epoll = round->want_text,
-        .with_root = round->with_own};
+        .with_root = round->with_own, .want_whole = round->whole};
     for (size_t i = 0; i < sampler->probe_count; i++) {
         round->path_of[i] = add_path(&question, paths, &sampler->probes[i]);
         if (round->path_of[i] < 0)

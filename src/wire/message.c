@@ -52,6 +52,7 @@ static const struct field_rule target_rules[] = {
 static const struct field_rule look_rules[] = {
     FLAG(struct message_look, want_text),
     FLAG(struct message_look, with_own),
+    FLAG(struct message_look, whole),
     LAST_RULE,
 };
 

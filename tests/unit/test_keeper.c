@@ -370,7 +370,7 @@ START_TEST(a_look_comes_back_whole)
     create(self, "good");
     ck_assert_uint_eq(started, 1);
     ck_assert(agent_keeper_is_up(keeper));
-    ck_assert_int_eq(agent_keeper_look(keeper, 41, 1000, true, false), 0);
+    ck_assert_int_eq(agent_keeper_look(keeper, 41, 1000, &(struct look_wants){.text = true}), 0);
     run_until(looks == 1);
     ck_assert_uint_eq(last_facts.look, 41);
     ck_assert_uint_eq(last_facts.count, ROWS_OF_A_LOOK);
@@ -399,11 +399,11 @@ END_TEST
 START_TEST(an_agent_told_to_stop_ends_by_itself)
 {
     create(self, "good");
-    agent_keeper_look(keeper, 1, 1000, false, false);
+    agent_keeper_look(keeper, 1, 1000, &(struct look_wants){.text = false});
     run_until(looks == 1);
     pid_t pid = agent_keeper_pid(keeper);
     agent_keeper_stop(keeper);
-    ck_assert_int_eq(agent_keeper_look(keeper, 2, 1000, false, false), -1);
+    ck_assert_int_eq(agent_keeper_look(keeper, 2, 1000, &(struct look_wants){.text = false}), -1);
     ck_assert_int_eq(errno, ENOTCONN);
     run_until(reaped_agents == 1);
     ck_assert(last_reaped.how == REAPED_EXITED && last_reaped.value == 0);
@@ -461,7 +461,7 @@ START_TEST(hurry_does_not_wait_for_the_backoff)
     agent_keeper_hurry(keeper, true);
     run_until(started == 6);
     ck_assert_int_lt(clock_now_us() - from, 1000 * US_PER_MS);
-    agent_keeper_look(keeper, 1, 2000, false, false);
+    agent_keeper_look(keeper, 1, 2000, &(struct look_wants){.text = false});
     run_until(looks == 1);
 }
 END_TEST
@@ -514,7 +514,7 @@ START_TEST(a_bad_agent_is_ended_and_replaced)
     run_until(started == 2);
     ck_assert(is_gone(pid));
     ck_assert(last_reaped.pid == pid && last_reaped.value == SIGKILL);
-    agent_keeper_look(keeper, 1, 2000, false, false);
+    agent_keeper_look(keeper, 1, 2000, &(struct look_wants){.text = false});
     run_until(looks == 1);
     ck_assert_uint_eq(lost, 1);
 }
@@ -527,7 +527,7 @@ START_TEST(an_unanswered_look_costs_the_agent)
 {
     create(self, silent_agents[_i]);
     int64_t from = clock_now_us();
-    ck_assert_int_eq(agent_keeper_look(keeper, 1, 100, false, false), 0);
+    ck_assert_int_eq(agent_keeper_look(keeper, 1, 100, &(struct look_wants){.text = false}), 0);
     run_until(lost == 1);
     ck_assert_int_eq(last_loss, AGENT_HUNG);
     ck_assert_str_eq(lost_why, "it did not answer a look within 100 + 500 ms");
@@ -543,7 +543,7 @@ START_TEST(an_agent_that_does_not_read_is_ended)
     create(self, "deaf");
     int result = 0;
     for (uint32_t look = 1; look < 100000 && result == 0; look++)
-        result = agent_keeper_look(keeper, look, 60000, false, false);
+        result = agent_keeper_look(keeper, look, 60000, &(struct look_wants){.text = false});
     ck_assert_int_eq(result, -1);
     ck_assert_int_eq(errno, EAGAIN);
     ck_assert(lost == 1 && last_loss == AGENT_HUNG);
@@ -556,7 +556,7 @@ END_TEST
 START_TEST(an_answer_that_was_not_read_in_time_counts)
 {
     create(self, "good");
-    agent_keeper_look(keeper, 1, 0, false, false);
+    agent_keeper_look(keeper, 1, 0, &(struct look_wants){.text = false});
     int64_t until = clock_now_us() + 700 * US_PER_MS;
     while (clock_now_us() < until)
         poll(NULL, 0, (int)((until - clock_now_us()) / US_PER_MS) + 1);
@@ -575,7 +575,7 @@ START_TEST(a_missing_agent_is_said_once_and_found_when_it_comes)
     create(path, "good");
     ck_assert_int_eq(last_loss, AGENT_NOT_THERE);
     ck_assert_ptr_nonnull(strstr(lost_why, "No such file or directory"));
-    ck_assert_int_eq(agent_keeper_look(keeper, 1, 100, false, false), -1);
+    ck_assert_int_eq(agent_keeper_look(keeper, 1, 100, &(struct look_wants){.text = false}), -1);
     ck_assert_int_eq(errno, ENOTCONN);
     agent_keeper_hurry(keeper, true);
     ck_assert_int_eq(symlink("/dev/null", path), 0); /* there, but not to be executed */

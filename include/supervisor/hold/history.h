@@ -61,6 +61,8 @@ void classify_handle(struct hold *hold, struct hold_handle *handle, const struct
 
 /* Keeps what the row tells about flows: before history_keep(), after classify_handle(). */
 void flows_note(struct hold *hold, struct hold_handle *handle, const struct handle_row *row, enum standing before);
+/* Before the orders of a round: which threads have a transaction open. False: no memory. */
+bool flows_find_threads(struct hold *hold);
 /* Flows that need two connections (flows.c). Guesses which handle at its boundary an open transaction waits for. */
 void flows_guess(struct hold *hold, int64_t now_us);
 /* Is this handle, at its boundary, to be let through? */

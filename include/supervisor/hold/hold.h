@@ -80,6 +80,8 @@ struct hold {
     size_t order_count, order_room;
     uint8_t *standings;          /* heap: enum standing, one a row of the last round */
     size_t standing_room;
+    int32_t *open_threads;       /* heap, sorted: the threads with a transaction open, as far as they are known */
+    size_t open_thread_count, open_thread_room;
     struct hold_count counted;   /* of the last round */
     unsigned gathering;          /* in it, so many were in flight that GATHER waits for: not Redis' that run unmarked */
     unsigned leaving;            /* in it, so many were held that would leave by themselves too soon */

@@ -75,11 +75,16 @@ bool agent_keeper_is_up(const struct agent_keeper *keeper);
 /* How the last agent was lost, in words and with its exit code or signal once it is reaped; empty: none was. */
 const char *agent_keeper_last_loss(const struct agent_keeper *keeper);
 
+/* What a look is to bring: struct message_look says what each means. */
+struct look_wants {
+    bool text, own, whole;
+};
+
 /* Asks for a look; an unanswered one is replaced. `look` is not 0, which means a sample. Without a whole answer within
  * answer_ms + 500 ms the agent is ended. Returns 0, or -1 and errno: ENOTCONN (no agent; if it is found out only
  * now, `lost` has been called), EAGAIN (it does not read and is ended: `lost` has been called), EINVAL (nothing that may
  * be sent), ENOBUFS, ENOMEM (the kernel has no memory now: the agent stays). */
-int agent_keeper_look(struct agent_keeper *keeper, uint32_t look, unsigned answer_ms, bool want_text, bool with_own);
+int agent_keeper_look(struct agent_keeper *keeper, uint32_t look, unsigned answer_ms, const struct look_wants *wants);
 
 /* Tells the agent to end sessions (struct message_end says what the fields mean). `sessions` may be freed afterwards. */
 struct agent_end {

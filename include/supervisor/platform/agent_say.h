@@ -9,7 +9,7 @@
 
 /* SETTINGS, a TARGET for each of the configuration, READY. */
 int agent_say_hello(int fd, const struct config *config);
-int agent_say_look(int fd, uint32_t look, unsigned answer_ms, bool want_text, bool with_own);
+int agent_say_look(int fd, uint32_t look, unsigned answer_ms, const struct look_wants *wants);
 /* EINVAL also when there are more than WIRE_SESSIONS sessions. */
 int agent_say_end(int fd, const struct agent_end *end);
 

@@ -7,6 +7,8 @@
  * guess cost one transaction more, and the next one waits twice as long. */
 #include "supervisor/hold/history.h"
 
+#include <stdlib.h>
+
 #define PATIENCE_LEAST_US INT64_C(20000)
 #define PATIENCE_PROVEN_US INT64_C(4000) /* after a guess that was right */
 #define PATIENCE_MOST_US INT64_C(2000000)
@@ -17,12 +19,35 @@ static bool is_open(const struct hold_handle *h)
     return h->standing == STANDING_IN_FLIGHT && h->open && !h->starting;
 }
 
-static bool thread_has_open(const struct hold *hold, int32_t thread, const struct hold_handle *other_than)
+static int compare_threads(const void *a, const void *b)
 {
+    int32_t x = *(const int32_t *)a, y = *(const int32_t *)b;
+    return x < y ? -1 : x > y;
+}
+
+bool flows_find_threads(struct hold *hold)
+{
+    hold->open_thread_count = 0;
+    if (hold->count > hold->open_thread_room) {
+        int32_t *more = realloc(hold->open_threads, hold->count * sizeof *more);
+        if (!more)
+            return false;
+        hold->open_threads = more;
+        hold->open_thread_room = hold->count;
+    }
     for (size_t i = 0; i < hold->count; i++)
-        if (&hold->handles[i] != other_than && hold->handles[i].thread == thread && is_open(&hold->handles[i]))
-            return true;
-    return false;
+        if (hold->handles[i].thread && is_open(&hold->handles[i]))
+            hold->open_threads[hold->open_thread_count++] = hold->handles[i].thread;
+    if (hold->open_thread_count)
+        qsort(hold->open_threads, hold->open_thread_count, sizeof *hold->open_threads, compare_threads);
+    return true;
+}
+
+/* In flight itself it is not asked about, so it is another handle that the thread has open. */
+static bool thread_has_open(const struct hold *hold, int32_t thread)
+{
+    return hold->open_thread_count &&
+           bsearch(&thread, hold->open_threads, hold->open_thread_count, sizeof thread, compare_threads);
 }
 
 bool flows_let_through(const struct hold *hold, const struct hold_handle *handle, const struct hold_hint *hint)
@@ -30,7 +55,7 @@ bool flows_let_through(const struct hold *hold, const struct hold_handle *handle
     if (handle->through)
         return true;
     return hint && hint->waited == WAITED_ALONE && handle->standing != STANDING_IN_FLIGHT &&
-           thread_has_open(hold, hint->thread, handle);
+           thread_has_open(hold, hint->thread);
 }
 
 /* It is the app's turn on it: nothing to read, nothing written, in a transaction. */

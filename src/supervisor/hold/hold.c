@@ -47,6 +47,7 @@ void hold_finish(struct hold *hold)
     free(hold->handles);
     free(hold->orders);
     free(hold->standings);
+    free(hold->open_threads);
     *hold = (struct hold){0};
 }
 
@@ -267,6 +268,8 @@ static order_fn *const by_stage[] = {
 static void give_orders(struct hold *hold, const struct facts *facts, const struct hold_hint *hints, int64_t now_us)
 {
     hold->order_count = 0;
+    if (!flows_find_threads(hold))
+        return;
     if (hold->stage == STAGE_GATHER)
         flows_guess(hold, now_us);
     for (size_t i = 0; i < facts->count; i++) {

@@ -500,11 +500,11 @@ static int not_up(void)
     return -1;
 }
 
-int agent_keeper_look(struct agent_keeper *keeper, uint32_t look, unsigned answer_ms, bool want_text, bool with_own)
+int agent_keeper_look(struct agent_keeper *keeper, uint32_t look, unsigned answer_ms, const struct look_wants *wants)
 {
     if (keeper->state != KEEPER_UP)
         return not_up();
-    if (agent_say_look(keeper->fd, look, answer_ms, want_text, with_own) == -1)
+    if (agent_say_look(keeper->fd, look, answer_ms, wants) == -1)
         return could_not_say(keeper);
     agent_patience_asked(&keeper->patience, look, answer_ms, clock_now_us());
     arm_watchdog(keeper);

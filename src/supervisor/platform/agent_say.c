@@ -50,14 +50,15 @@ int agent_say_hello(int fd, const struct config *config)
     return channel_send(fd, &ready);
 }
 
-int agent_say_look(int fd, uint32_t number, unsigned answer_ms, bool want_text, bool with_own)
+int agent_say_look(int fd, uint32_t number, unsigned answer_ms, const struct look_wants *wants)
 {
     struct message_look look = {
         .header = HEADER(struct message_look, MESSAGE_LOOK),
         .look = number,
         .answer_ms = answer_ms,
-        .want_text = want_text,
-        .with_own = with_own,
+        .want_text = wants->text,
+        .with_own = wants->own,
+        .whole = wants->whole,
     };
     return channel_send(fd, &look);
 }
