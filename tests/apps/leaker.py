@@ -4,6 +4,7 @@ a transaction with a row written, one whose session the server has ended (CLOSE_
   O leaked NAME pid fd local-port last-query"""
 import os
 import signal
+import socket
 
 import psycopg2
 
@@ -21,7 +22,6 @@ def leak(name, last, keep_open):
 
 
 def port(fd):
-    import socket
     with socket.socket(fileno=os.dup(fd)) as duplicate:
         name = duplicate.getsockname()
         return name[1] if isinstance(name, tuple) else 0

@@ -47,7 +47,7 @@ class Database:
         for mode in ("transaction", "session"):
             self.end_pooler_sessions(mode)
         self.servers.sql(f"DROP DATABASE IF EXISTS {self.name} WITH (FORCE)")
-        self.redis.close()
+        self.redis.connection_pool.disconnect()  # close() leaves the pool's connection open
 
     # -- URLs -----------------------------------------------------------------------------------------------------
 

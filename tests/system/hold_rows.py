@@ -43,6 +43,7 @@ class App:
     needs: str = ""              # "node", "java" or "go": a stack that has to be installed or built
     quick: bool = True           # cheap enough for `make check`
     transactions: int = 20       # seen through before the stop
+    blind: bool = False          # the server does not tell when a transaction is open
     grace: float = GRACE_S
     bare_grace: float = GRACE_S
     bare_loses: bool = True      # the bare run must lose something; False: the app does it right by itself
@@ -195,6 +196,7 @@ JAVA = ("java", "-XX:TieredStopAtLevel=1", "-cp", "{c}:" + JDBC_JAR, "JdbcPool")
 ASYNCPG = ("/usr/bin/python3", "{hold}/loop_asyncpg.py")
 SECOND = {"SHORTEST_MS": "900", "LONGEST_MS": "1000", "STATEMENTS": "5"}
 ONE_S = {"environment": SECOND, "transactions": 8, "after": 0.1}
+KILL = {"LASTCALL_STOP_END": "kill"}
 GOOD = {"code": 0, "bare_loses": False, "slack": 0.2}
 DIRECT = ("direct", "tls", "pgbouncer-session")
 
@@ -205,13 +207,13 @@ APPS = (
     App("threads, Python, Redis", PY, redis=True),
     App("threads, C", C),
     App("threads, C, hiredis", C, redis=True),
-    App("hiredis alone", C, {"ONLY_REDIS": "1", "SHORTEST_MS": "2", "LONGEST_MS": "10"}, redis=True, routes=("direct",)),
+    App("hiredis alone", C, {"ONLY_REDIS": "1", "SHORTEST_MS": "2", "LONGEST_MS": "10"}, redis=True, routes=("direct",), blind=True),
     App("node, pg, ioredis", NODE, redis=True, needs="node"),
     App("asyncpg", ASYNCPG),
     App("pipelines 4 deep", ("{c}/pipeline_libpq",)),
     App("pgx", ("{c}/pgx_pool",), needs="go", quick=False),
-    App("JDBC", JAVA, needs="java", quick=False),
-    App("JDBC, 1 s", JAVA, needs="java", quick=False, **ONE_S),
+    App("JDBC, a hook that finishes", JAVA, {"HOOK": "1"}, needs="java", quick=False, slack=0.2, bare_loses=False),
+    App("JDBC, 1 s, stop.end kill", JAVA, {**SECOND, **KILL}, needs="java", quick=False, code=137, transactions=8, after=0.1),
     App("writes of 20 kB", PY, {"SIZE": "20000"}),
     App("writes of 20 kB, C", C, {"SIZE": "20000"}),
     App("COPY in", C, {"COPY": "20"}, after=0.1),
@@ -227,7 +229,7 @@ APPS = (
     App("handler: ignores it", C, {"HANDLER": "ignore"}, code=137, longest=GRACE_S - 0.2, median=GRACE_S - 0.2, bare_grace=1.0),
     App("sh -c", ("sh", "-c", "/usr/bin/python3 {hold}/threads.py; exit $?"), slack=0.2),
     App("npm start", ("npm", "--prefix", "{hold}", "start"), redis=True, needs="node", slack=0.2, quick=False),
-    App("JVM, stop.end kill", JAVA, {"LASTCALL_STOP_END": "kill"}, needs="java", quick=False, code=137),
+    App("JVM, stop.end kill", JAVA, KILL, needs="java", quick=False, code=137),
     App("JVM, by signal", JAVA, needs="java", quick=False, longest=GRACE_S - 0.2, median=GRACE_S - 0.2, figures_only=True),
     App("never done by itself", NODE, {"HANDLER": "good"}, needs="node", longest=GRACE_S - 0.2, median=GRACE_S - 0.2,
         beside=http_clients, code=None, bare_grace=2.0),
@@ -239,7 +241,7 @@ APPS = (
     App("odd handles", ("/usr/bin/python3", "{hold}/odd_handles.py"), redis=True, median=0.2, killed_by_app=1, routes=DIRECT),
     App("backends stopped for 0.1 s", PY, injure=stop_backends(0.1), after=0.2, routes=("direct", "tls")),
     App("backends stopped for 1 s", PY, injure=stop_backends(1.0), after=0.3, routes=("direct", "tls"), unknown_allowed=True),
-    App("track_activities off", PY, prepare=hide_activity, routes=("direct", "tls"), longest=GRACE_S - 0.2,
+    App("track_activities off", PY, prepare=hide_activity, blind=True, routes=("direct", "tls"), longest=GRACE_S - 0.2,
         median=GRACE_S - 0.2, unknown_allowed=True),
 )
 
@@ -304,6 +306,11 @@ def longest_open(journal, signalled):
     return max(ends) if ends else None
 
 
+def multi_cut(journal):
+    """MULTI answered, EXEC never: what Redis calls a discarded transaction. One whose EXEC was done is a lost reply instead."""
+    return set(journal.of("M")) - journal.confirmed_by_redis()
+
+
 def half_done(app, database):
     if not app.redis or app.environment.get("ONLY_REDIS"):
         return 0
@@ -325,7 +332,7 @@ def measure(servers, row, how, directory, stage):
         run, journal = start(row, how, database, directory, stage)
         with run, (app.beside(stage, directory, run) if app.beside else contextlib.nullcontext()):
             wait_for_load(app, run, journal, database)
-            in_flight = 0 if app.environment.get("ONLY_REDIS") else \
+            in_flight = 0 if app.blind else \
                 wait_until(database.in_transaction, 5, "a transaction is open on the server", step=0.001)
             if app.injure:
                 app.injure(servers, database)
@@ -343,6 +350,7 @@ def complete(stop, row, database, journal, after):
     found = HoldStop(**vars(stop), user=row.user, half_done=half_done(row.app, database), jobs_lost=jobs_lost(database, journal),
                      after=None if after is None else round(after, 3))
     found.errors, found.killed = len(errors), stop.killed - row.app.killed_by_app
+    found.aborted += len(multi_cut(journal) - database.redis_committed())
     return found
 
 
@@ -356,10 +364,12 @@ def too_late(app, stop):
 
 def faults(app, stop):
     """What of a stop under lastcall is not as the table promises: a list of words, empty when all is well."""
-    found = [f"{name} {value}" for name in ("abandoned", "lost", "redis_lost", "half_done", "jobs_lost", "errors")
+    found = [f"{name} {value}" for name in ("lost", "redis_lost", "half_done", "jobs_lost", "errors")
              for value in [getattr(stop, name)] if value]
     if not app.aborted[0] <= stop.aborted <= app.aborted[1]:
         found.append(f"aborted {stop.aborted}")
+    if stop.abandoned > app.aborted[1]:  # a pooler's client that is cut in its transaction has no goodbye to say
+        found.append(f"abandoned {stop.abandoned}")
     if app.figures_only or (app.unknown_allowed and stop.report and (stop.report["unknown"] or stop.report["stop"]["aborted"] is None)):
         found = []
     if app.code is not None and stop.code != app.code:

@@ -3,6 +3,7 @@
 Must never leave a process behind: each command is a session of its own, and whoever starts one ends it (`with`).
 """
 import contextlib
+import itertools
 import json
 import os
 import re
@@ -21,6 +22,7 @@ AGENT = os.path.join(ROOT, "build", "lastcall-agent")
 C_APPS = os.path.join(ROOT, "build", "apps")
 PYTHON_APPS = os.path.join(ROOT, "tests", "apps")
 NOBODY = 65534
+RUNS = itertools.count(1)
 
 
 def c_app(name):
@@ -136,6 +138,19 @@ class Journal:
         return [line.split() for line in self.of("O") if line.split()[0] == word]
 
 
+MARK = "LASTCALLS_TEST_RUN"  # not LASTCALL_…: that would be a key of lastcall's
+
+
+def marked(mark):
+    """The processes that were started with this mark in their environment, whoever their parent is by now."""
+    wanted, found = f"{MARK}={mark}".encode(), []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError), open(f"/proc/{pid}/environ", "rb") as file:
+            if wanted in file.read().split(b"\0"):
+                found.append(int(pid))
+    return found
+
+
 class Run:
     """One command, running. What it prints goes to files, so that nothing ever blocks on us."""
 
@@ -145,12 +160,12 @@ class Run:
         self.report_path = os.path.join(directory, f"{name}.report.json")
         self.pid1 = pid1
         argv = [*(in_pid_namespace() if pid1 else ()), *prefix, *argv]
+        self.mark = f"{os.getpid()}.{next(RUNS)}"
         with open(self.out_path, "wb") as out, open(self.err_path, "wb") as err:
             self.process = subprocess.Popen(
                 argv, **{"stdin": subprocess.DEVNULL, "stdout": out, "stderr": err, "cwd": directory,
-                         "env": clean_environment({"HOME": directory, **(env or {})}), "start_new_session": True, **popen})
+                         "env": clean_environment({"HOME": directory, MARK: self.mark, **(env or {})}), "start_new_session": True, **popen})
         self.pidfd = os.pidfd_open(self.process.pid)
-        self.seen = set()
         self._main = None
 
     def __enter__(self):
@@ -189,14 +204,19 @@ class Run:
         return self.process.returncode
 
     def kill(self):
-        """Everything of it, also what left its process group or session."""
-        everything = descendants(self.process.pid) if self.process.poll() is None else []
-        for pid in [self.process.pid, *everything, *self.seen]:
+        """Everything of it, also what left its process group or session, or outlived its parent."""
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait(10)
+        wait_until(self._kill_marked, 10, lambda: f"killed: {[(pid, command_of(pid)) for pid in marked(self.mark)]}")
+
+    def _kill_marked(self):
+        """True when there is none left; SIGKILL to those that are."""
+        left = [pid for pid in marked(self.mark) if is_alive(pid)]
+        for pid in left:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait(10)
+        return not left
 
     def out(self):
         with open(self.out_path, encoding="utf-8", errors="replace") as file:

@@ -302,7 +302,7 @@ server_login_retry = 1
         self.redis_port = self.redis_port or free_port()
         self.launch("redis", ["redis-server", "--port", str(self.redis_port), "--bind", "127.0.0.1", "::1", "--save", "",
                               "--appendonly", "no", "--dir", self.path("sock"), "--databases", "64"])
-        self.ready("redis", lambda: self.redis().ping())
+        self.ready("redis", self.ping_redis)
 
     # -- asking them ----------------------------------------------------------------------------------------------
 
@@ -331,6 +331,13 @@ server_login_retry = 1
                 return []
             names = [column[0] for column in cursor.description]
             return [dict(zip(names, row)) for row in cursor.fetchall()]
+
+    def ping_redis(self):
+        client = self.redis()
+        try:
+            client.ping()
+        finally:
+            client.connection_pool.disconnect()
 
     def redis(self, db=0):
         return redis.Redis(host="127.0.0.1", port=self.redis_port, db=db, socket_timeout=5, decode_responses=True)

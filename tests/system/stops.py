@@ -10,7 +10,7 @@ import signal
 import time
 
 from database import Database
-from runner import Journal, bare, c_app, descendants, lastcall, python_app
+from runner import C_APPS, PYTHON_APPS, Journal, bare, c_app, lastcall, python_app
 from servers import NotInTime, wait_until
 
 # The apps of the tables: command, and what makes them what they are.
@@ -25,9 +25,14 @@ APPS = {
 }
 
 
-def app_command(app):
+def app_command(app, stage=None):
+    """Its words and its environment; from the stage, when the app runs as a user who may not read the checkout."""
     command, environment = APPS[app]
-    return command or [c_app("loop_libpq")], dict(environment)
+    command = command or [c_app("loop_libpq")]
+    if stage:
+        command = [word.replace(C_APPS, os.path.join(stage, "c")).replace(PYTHON_APPS, os.path.join(stage, "python"))
+                   for word in command]
+    return command, dict(environment)
 
 
 @dataclasses.dataclass
@@ -54,14 +59,15 @@ def shell_code(code):
     return 128 - code if code < 0 else code
 
 
-def start(how, app, database, route, directory, with_redis=False, grace="5s", environment=None, **more):
+def start(how, app, database, route, directory, with_redis=False, grace="5s", environment=None, stage=None, **more):
     """Starts it: (run, journal)."""
-    command, own = app_command(app)
+    command, own = app_command(app, stage)
     journal = Journal(os.path.join(directory, f"{how}.{database.name}.journal"))
     env = {**database.environment(route, with_redis), "JOURNAL": journal.path, **own, **(environment or {})}
     if how == "bare":
         return bare(command, directory, name=f"bare.{database.name}", env=env, **more), journal
-    return lastcall(command, directory, name=f"lastcall.{database.name}", env=env, grace=grace, **more), journal
+    program = os.path.join(stage, "lastcall") if stage else None
+    return lastcall(command, directory, name=f"lastcall.{database.name}", env=env, grace=grace, program=program, **more), journal
 
 
 def warm_up(run, journal, at_least=20, limit=20):
@@ -75,13 +81,13 @@ def warm_up(run, journal, at_least=20, limit=20):
 def end_by_signal(run, how, grace_s):
     """Sends SIGTERM and waits for the end of everything, as a container runtime does: what the main process leaves behind, or
     what is still there after the grace, gets SIGKILL. Returns (seconds, code)."""
-    run.seen.update(descendants(run.process.pid))
     began = time.monotonic()
     run.send(signal.SIGTERM)
     if how == "bare":
         run.wait_softly(grace_s)
+        seconds = time.monotonic() - began  # SIGKILL to the rest takes no time worth counting; looking for it does
         run.kill()
-        return time.monotonic() - began, shell_code(run.process.returncode)
+        return seconds, shell_code(run.process.returncode)
     run.wait(grace_s + 5, "lastcall's end")
     return time.monotonic() - began, shell_code(run.process.returncode)
 

@@ -5,10 +5,11 @@ A running app goes on running whatever lastcall cannot do beside it.
 import os
 import shutil
 import stat
+import subprocess
 
 import pytest
 
-from runner import AGENT, LASTCALL, c_app, lastcall, lastcall_verb
+from runner import AGENT, LASTCALL, NOBODY, as_user, c_app, lastcall, lastcall_verb
 from servers import PASSWORD, wait_until
 
 SECRET = "hunter2-never-print-me"
@@ -50,7 +51,6 @@ def test_file_that_is_not_there(directory):
 
 def test_file_that_cannot_be_read(directory, stage):
     """As an ordinary user: root can read everything."""
-    from runner import NOBODY, as_user
     path = write(directory, "grace_period: 5s\n")
     os.chmod(path, 0)
     prefix = as_user(NOBODY) if os.geteuid() == 0 else []
@@ -313,7 +313,6 @@ def test_password_is_not_in_the_agents_command_line_or_environment_of_the_app(da
 
 def test_built_programs_are_what_the_house_promises():
     """lastcall is one static file; its agent lies beside it."""
-    import subprocess
     assert os.path.exists(AGENT), "build/lastcall-agent is not there: run `make`"
     listed = subprocess.run(["ldd", LASTCALL], capture_output=True, text=True, check=False)
     assert "not a dynamic executable" in listed.stdout + listed.stderr, listed.stdout

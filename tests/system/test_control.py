@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from runner import clean_environment, in_pid_namespace, is_alive, lastcall_verb
+from runner import NOBODY, as_user, clean_environment, in_pid_namespace, is_alive, lastcall_program, lastcall_verb
 from servers import wait_until
 from stops import start, warm_up
 
@@ -68,7 +68,6 @@ def test_resume_without_a_drain(running):
 
 def test_two_drains_at_the_same_time(running):
     _, _, socket, directory = running
-    from runner import lastcall_program
     both = [subprocess.Popen([lastcall_program(), "drain"], env=clean_environment(socket), cwd=directory,
                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for _ in range(2)]
     assert [each.wait(GRACE_S) for each in both] == [0, 0]
@@ -77,7 +76,6 @@ def test_two_drains_at_the_same_time(running):
 def test_a_drain_that_was_interrupted_ends_nothing(running):
     """The hook's process is killed half-way: the app and lastcall go on."""
     run, journal, socket, directory = running
-    from runner import lastcall_program
     hook = subprocess.Popen([lastcall_program(), "drain"], env=clean_environment(socket), cwd=directory,
                             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     hook.kill()
@@ -109,7 +107,6 @@ def test_stranger_is_refused(running):
     if os.geteuid() != 0:
         assert os.stat(running[2]["LASTCALL_SOCKET"]).st_mode & 0o077 == 0
         return
-    from runner import NOBODY, as_user, lastcall_program
     run, journal, socket, directory = running
     assert os.stat(socket["LASTCALL_SOCKET"]).st_mode & 0o077 == 0
     code, _, _ = lastcall_verb(["drain"], directory, socket, prefix=as_user(NOBODY))
@@ -122,10 +119,9 @@ def test_default_socket_in_a_namespace(database, directory):
     run, journal = start("lastcall", "threads", database, "direct", directory, grace=f"{GRACE_S:g}s", pid1=True)
     with run:
         warm_up(run, journal)
-        from runner import lastcall_program
-        enter = ["nsenter", "--mount", "--pid", "--target", str(run.pid)]
+        enter = ["nsenter", "--mount", "--root", "--pid", "--target", str(run.pid)]
         if in_pid_namespace()[1] == "--user":
-            enter = ["nsenter", "--user", "--preserve-credentials", "--mount", "--pid", "--target", str(run.pid)]
+            enter = ["nsenter", "--user", "--preserve-credentials", "--mount", "--root", "--pid", "--target", str(run.pid)]
         done = subprocess.run([*enter, lastcall_program(), "drain"], env=clean_environment(), capture_output=True, text=True,
                               timeout=20, check=False)
         assert done.returncode == 0, (done.stdout, done.stderr, run.err())

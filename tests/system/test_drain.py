@@ -1,9 +1,12 @@
 """The natural drain: each app by each route, stopped while transactions are open. 0 aborted, 0 abandoned, 0 replies lost, no
 error in the app; the bare run beside it does abort. `make check-stops` measures the same 20 times and more."""
+import os
+
 import pytest
 
 from database import ROUTES
 from reports import phases, target_of, total, valid, without_connections
+from runner import NOBODY, as_user
 from stops import measure
 
 STOPS = 3
@@ -93,11 +96,9 @@ def test_pool_left_open(servers, directory, route):
 
 
 @pytest.mark.parametrize("where", ["pid1", "user", "pid1-user"])
-def test_drain_elsewhere(servers, directory, where):
+def test_drain_elsewhere(servers, directory, stage, where):
     """As PID 1 of a pid namespace; as an ordinary user; as both."""
-    from runner import NOBODY, as_user
-    import os
-    more = {"pid1": "pid1" in where}
+    more = {"pid1": "pid1" in where, "stage": stage}
     if "user" in where and os.geteuid() == 0:
         more["prefix"] = as_user(NOBODY)
     for app in ("threads", "prefork"):

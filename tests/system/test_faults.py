@@ -11,7 +11,7 @@ import pytest
 
 from database import Database
 from reports import phases, valid
-from runner import descendants, is_alive, status
+from runner import c_app, descendants, is_alive, lastcall, status
 from servers import Servers, wait_until
 from stops import start, warm_up
 
@@ -117,7 +117,6 @@ def test_postgres_stopped_from_the_start(servers, directory, database):
     frozen = postgres_processes(servers)
     stop_all(frozen, signal.SIGSTOP)
     try:
-        from runner import c_app, lastcall
         with lastcall([c_app("behave"), "good"], directory, grace=f"{GRACE_S:g}s", env=database.environment("direct", True)) as run:
             run.ready()
             report = ends_in_time(run)

@@ -1,5 +1,6 @@
 """Apps that leak: each handle named with fd, age and last query, ended, and equal to what the servers say.
 And a query longer than the grace: only that one is aborted."""
+import os
 import time
 
 import pytest
@@ -14,7 +15,6 @@ LEAK_OF = {"idle": "left open", "reading": "transaction open", "writing": "trans
 
 
 def start_leaker(how, database, route, directory, **more):
-    import os
     journal = Journal(os.path.join(directory, f"{how}.journal"))
     env = {**database.environment(route, True), "JOURNAL": journal.path, "LASTCALL_LEAK_TRANSACTION": "1s"}
     run = (bare if how == "bare" else lastcall)(python_app("leaker"), directory, env=env, **more)

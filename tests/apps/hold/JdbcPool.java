@@ -1,5 +1,6 @@
 // LANES threads over a small pool of JDBC connections (pgjdbc: blocking sockets), one transaction of SHORTEST_MS to LONGEST_MS
-// after the other without a pause between them. No shutdown hook, no SIGTERM handler beyond the JVM's own.
+// after the other without a pause between them. No SIGTERM handler beyond the JVM's own, and no shutdown hook.
+// HOOK=1: a hook that lets each thread finish its transaction and closes the pool.
 import java.io.FileOutputStream;
 import java.net.URI;
 import java.nio.charset.StandardCharsets;
@@ -17,6 +18,7 @@ public class JdbcPool {
     static final int SHORTEST = number("SHORTEST_MS", 5), LONGEST = number("LONGEST_MS", 50);
     static final long PID = ProcessHandle.current().pid();
     static FileOutputStream journal;
+    static volatile boolean stopping;
 
     static int number(String name, int otherwise) {
         String value = System.getenv(name);
@@ -75,7 +77,7 @@ public class JdbcPool {
     }
 
     static void work(BlockingQueue<Connection> pool, int lane) {
-        for (int turn = 1;; turn++) {
+        for (int turn = 1; !stopping; turn++) {
             String name = PID + "." + lane + "." + turn;
             try {
                 Connection connection = pool.take();
@@ -88,15 +90,28 @@ public class JdbcPool {
         }
     }
 
+    static void finish(Thread[] threads, BlockingQueue<Connection> pool) {
+        stopping = true;
+        try {
+            for (Thread thread : threads) thread.join();
+            for (Connection connection : pool) connection.close();
+        } catch (Exception error) {
+            say("E hook " + error.getMessage());
+        }
+    }
+
     public static void main(String[] words) throws Exception {
         String path = System.getenv("JOURNAL");
         journal = new FileOutputStream(path == null ? "/dev/null" : path, true);
         BlockingQueue<Connection> pool = new ArrayBlockingQueue<>(LANES);
         for (int lane = 0; lane < LANES; lane++) pool.put(connect());
+        Thread[] threads = new Thread[LANES];
         for (int lane = 0; lane < LANES; lane++) {
             final int number = lane;
-            new Thread(() -> work(pool, number)).start();
+            threads[lane] = new Thread(() -> work(pool, number));
+            threads[lane].start();
         }
+        if (number("HOOK", 0) == 1) Runtime.getRuntime().addShutdownHook(new Thread(() -> finish(threads, pool)));
         say("O ready " + PID);
     }
 }

@@ -3,7 +3,7 @@
  * a round trip of hiredis' blocking API.
  *
  * SIZE=bytes: what each INSERT carries. COPY=rows: the transaction is one COPY IN that takes that long. ONLY_REDIS=1: no
- * PostgreSQL at all.
+ * PostgreSQL at all. The journal's `M id`: the reply to MULTI was seen.
  * HANDLER: none; good (finishes, closes, exits); exit (a sigaction handler that calls _exit, as php-fpm's workers do);
  * sigwait, signalfd (SIGTERM blocked everywhere, the main thread waits for it, then as good); ignore. */
 #include <pthread.h>
@@ -131,7 +131,10 @@ static bool redis_run(redisContext *redis, const char *id, const char *command)
 static bool redis_transaction(redisContext *redis, const char *id)
 {
     double gap = only_redis ? (shortest + drand48() * (longest - shortest)) / 2 : 0;
-    if (!redis_run(redis, id, "MULTI") || !redis_run(redis, id, "INCR count"))
+    if (!redis_run(redis, id, "MULTI"))
+        return false;
+    lane_say("M %s", id);
+    if (!redis_run(redis, id, "INCR count"))
         return false;
     lane_pause_ms(gap);
     if (!redis_run(redis, id, "RPUSH work %s"))
