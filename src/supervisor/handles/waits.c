@@ -195,7 +195,8 @@ static bool seen_before(const struct handle_row *rows, size_t i)
 void waits_read(const struct handle_row *rows, size_t count, struct hold_hint *hints)
 {
     struct look look = {rows, hints, count};
-    memset(hints, 0, count * sizeof *hints);
+    if (count > 0)
+        memset(hints, 0, count * sizeof *hints);
     for (size_t i = 0; i < count; i++)
         if (!seen_before(rows, i))
             look_at_process(&look, rows[i].pid);
