@@ -151,7 +151,8 @@ struct handle_row {
     uint32_t data_segments_out, data_segments_in;
     uint8_t timer;            /* idiag_timer; 4: the cork's (sch: zero window or cork) */
     uint8_t epoll;            /* 1: registered in an epoll set of `pid`; 0: not; 255: not known */
-    uint16_t reserved;
+    uint8_t waits_for_client; /* 1: the server waits for the app's next message (ClientRead); 0: not; 255: not known */
+    uint8_t reserved;
     uint32_t timer_ms;        /* idiag_expires: until that timer fires */
     int64_t looked_at_us;     /* when the socket was looked at: before the server was asked */
     uint64_t session;         /* backend pid; Redis client id; PgBouncer's ptr; 0: not known */

@@ -86,6 +86,7 @@ static const struct field_rule row_rules[] = {
     TERNARY(struct handle_row, tls),
     FLAG(struct handle_row, has_info),
     TERNARY(struct handle_row, epoll),
+    TERNARY(struct handle_row, waits_for_client),
     STRING(struct handle_row, query),
     LAST_RULE,
 };

@@ -18,6 +18,7 @@ enum postgres_column {
     POSTGRES_STATE_CHANGE,
     POSTGRES_STATE_AGE,        /* microseconds */
     POSTGRES_TRANSACTION_AGE,  /* NULL: no transaction */
+    POSTGRES_WAITS_FOR_CLIENT, /* t, f; NULL: it waits for nothing, or no right to see */
     POSTGRES_APPLICATION_NAME,
     POSTGRES_QUERY,            /* NULL: not asked for */
     POSTGRES_COLUMNS

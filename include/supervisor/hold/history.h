@@ -17,6 +17,7 @@ struct hold_handle {
     bool given_up;
     bool starting;               /* in that round: the session is starting up; its exchange is let through */
     int64_t first_seen_us;
+    int64_t unread_since_us;     /* since when something lies unread, and nothing of it was read */
     /* counters of that round */
     uint64_t sent, received;
     uint32_t segments_out, unread, unsent;

@@ -70,6 +70,9 @@ struct hold {
     int64_t guessed_at_us, patience_us; /* flows.c; 0: no guess is on, none was made yet */
     bool resting;                /* set by the user: a drain without a signal; all stay parked, nobody is released */
     int64_t released_at_us;      /* when STAGE_RELEASE was entered last */
+    unsigned gathering_others;   /* in the last round: in flight, and not at Redis */
+    bool others;                 /* in it, some handle was not Redis' */
+    int64_t redis_alone_since_us; /* since when nothing but Redis is under way; 0: it is not so */
     bool with_redis;             /* Redis handles are marked too: only when stillness does not come without */
     struct hold_handle *handles; /* heap: what was seen of each handle before */
     size_t count, room;

@@ -242,6 +242,7 @@ static void copy_socket(struct handle_row *row, const struct socket_fact *socket
 static void copy_activity(struct handle_row *row, const struct session *session, bool query_text)
 {
     row->state = session->state;
+    row->waits_for_client = session->waits_for_client;
     row->state_change = session->state_change;
     row->state_age_us = session->state_age_us;
     row->transaction_age_us = session->transaction_age_us;
@@ -290,6 +291,7 @@ static void make_row(const struct join *join, size_t i, struct handle_row *row)
     const struct match *match = &join->matches[i];
     *row = (struct handle_row){.target = (uint16_t)match->target,
                                .tls = 255,
+                               .waits_for_client = 255,
                                .known_by = KNOWN_SOCKET_ONLY,
                                .state = SESSION_UNKNOWN,
                                .state_age_us = -1,

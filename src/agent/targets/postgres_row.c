@@ -15,7 +15,7 @@ const char postgres_question[] =
     ", " MICROSECONDS("a.backend_start") ", " MICROSECONDS("a.state_change")
     ", " MICROSECONDS("clock_timestamp() - a.state_change")
     ", " MICROSECONDS("clock_timestamp() - a.xact_start")
-    ", a.application_name, CASE WHEN $1 THEN left(a.query, 127) END"
+    ", a.wait_event_type = 'Client' AND a.wait_event = 'ClientRead', a.application_name, CASE WHEN $1 THEN left(a.query, 127) END"
     " FROM pg_catalog.pg_stat_activity a LEFT JOIN pg_catalog.pg_stat_ssl s ON s.pid = a.pid"
     " WHERE a.backend_type IN ('client backend', 'walsender')"
     " OR a.backend_type IS NULL AND a.usesysid IS NOT NULL AND a.datid IS NOT NULL";
@@ -66,6 +66,13 @@ static struct endpoint postgres_client(const char *address, const char *port)
     return client;
 }
 
+/* No wait event at all is an answer, too: it works. */
+static uint8_t postgres_waits_for_client(const char *const values[POSTGRES_COLUMNS])
+{
+    const char *waits = values[POSTGRES_WAITS_FOR_CLIENT];
+    return !values[POSTGRES_BACKEND_TYPE] ? 255 : waits && *waits == 't';
+}
+
 bool postgres_read_row(struct session *session, const char *const values[POSTGRES_COLUMNS])
 {
     const char *type = values[POSTGRES_BACKEND_TYPE], *ssl = values[POSTGRES_SSL];
@@ -73,6 +80,7 @@ bool postgres_read_row(struct session *session, const char *const values[POSTGRE
     session->id = (uint64_t)number_or(values[POSTGRES_PID], 0);
     session->state = postgres_state(type, values[POSTGRES_STATE]);
     session->client = postgres_client(values[POSTGRES_CLIENT_ADDR], values[POSTGRES_CLIENT_PORT]);
+    session->waits_for_client = postgres_waits_for_client(values);
     session->tls = !ssl ? 255 : *ssl == 't';
     session->start = number_or(values[POSTGRES_BACKEND_START], 0);
     session->state_change = number_or(values[POSTGRES_STATE_CHANGE], 0);

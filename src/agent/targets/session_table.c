@@ -22,6 +22,7 @@ struct session *session_table_add(struct session_table *table)
     struct session *row = &table->rows[table->count++];
     memset(row, 0, sizeof *row);
     row->tls = 255;
+    row->waits_for_client = 255;
     row->state = SESSION_UNKNOWN;
     row->state_age_us = row->transaction_age_us = -1;
     return row;

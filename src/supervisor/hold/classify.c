@@ -120,19 +120,27 @@ static int64_t unread_age(const struct hold_handle *handle, const struct handle_
     return seen > told ? seen : told;
 }
 
+/* It came while the session stood as it stood: a reply is preceded by a change of state, a notification is not. */
+static bool came_by_itself(const struct hold_handle *handle, const struct handle_row *row)
+{
+    return handle->round && row->state_change && row->state_change == handle->state_change &&
+           row->state == SESSION_IDLE && row->bytes_received > handle->received;
+}
+
 /* The app was owed nothing when it came: all was answered and read, and nothing has left since. */
 static bool is_unasked(const struct hold_handle *handle, const struct handle_row *row)
 {
-    return row->unread_bytes > 0 && handle->answered && none_left_since_round(handle, row) &&
-           (handle->unread == 0 || handle->unasked);
+    bool owed_nothing = handle->answered && (handle->unread == 0 || handle->unasked);
+    return row->unread_bytes > 0 && none_left_since_round(handle, row) && (owed_nothing || came_by_itself(handle, row));
 }
 
 static void classify_unread(struct hold_handle *handle, const struct handle_row *row, bool all_answered, int64_t now_us)
 {
-    int64_t limit = handle->unasked ? UNREAD_LIMIT_US : REPLY_LIMIT_US;
+    bool left = handle->unasked ? now_us - handle->unread_since_us >= UNREAD_LIMIT_US
+                                : unread_age(handle, row, now_us) >= REPLY_LIMIT_US;
     if (handle->braked && all_answered)
         stands(handle, STANDING_PARKED, false, false);
-    else if (!handle->braked && all_answered && unread_age(handle, row, now_us) >= limit)
+    else if (!handle->braked && all_answered && left)
         stands(handle, STANDING_EXEMPT, false, false);
     else
         stands(handle, STANDING_IN_FLIGHT, !all_answered, false);

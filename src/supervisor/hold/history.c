@@ -79,6 +79,8 @@ bool history_notes_movement(struct hold_handle *handle, const struct handle_row 
 {
     if (handle->round == 0)
         handle->first_seen_us = now_us;
+    if (handle->unread == 0 || row->unread_bytes < handle->unread)
+        handle->unread_since_us = now_us;
     if (!moved(handle, row))
         return false;
     handle->quiet_since_us = now_us;

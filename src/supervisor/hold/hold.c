@@ -21,8 +21,7 @@
 enum {
     LEFT_LEAST_MS = 60,                 /* a held write must stay held for this long, and two round trips */
     TIMER_RETRANSMIT = 1, TIMER_PROBE = 4, /* idiag_timer: what sends a queue; the cork's is a probe */
-    UNWAITED_MOST = 2,
-    SEEN_BY_PROC = 2                    /* struct facts: sockets_seen */
+    UNWAITED_MOST = 2
 };
 
 static bool only_redis(const struct hold *hold)
@@ -122,10 +121,12 @@ static void count_standing(struct hold *hold, const struct handle_row *row, cons
 {
     hold->counted.by_standing[handle->standing]++;
     hold->counted.handles++;
+    hold->others |= !is_redis(hold, row);
     if (handle->standing != STANDING_IN_FLIGHT)
         return;
     hold->counted.unknown += handle->unknown;
     hold->gathering += !runs_unmarked(hold, row) || handle->open;
+    hold->gathering_others += !is_redis(hold, row);
     hold->any_open |= handle->open && !handle->starting;
     say_why(hold, row, handle);
 }
@@ -200,7 +201,8 @@ static bool look_at_rows(struct hold *hold, const struct facts *facts, const str
     hold->round++;
     hold->counted = (struct hold_count){0};
     hold->any_open = hold->waited_on = hold->nudge = false;
-    hold->gathering = hold->leaving = 0;
+    hold->gathering = hold->gathering_others = hold->leaving = 0;
+    hold->others = false;
     hold->why[0] = 0;
     find_mixed(hold, facts);
     for (size_t i = 0; i < facts->count; i++)
@@ -210,8 +212,8 @@ static bool look_at_rows(struct hold *hold, const struct facts *facts, const str
     return ok;
 }
 
-/* Marks are for TCP whose counters are seen; Redis only when stillness does not come without. What is exempt gets none,
- * and keeps no brake. */
+/* Marks are for TCP whose counters are seen: by /proc/net alone no boundary can be told. For Redis only when stillness
+ * does not come without. What is exempt gets none, and keeps no brake. */
 static bool can_be_marked(const struct hold *hold, const struct hold_handle *handle, const struct handle_row *row)
 {
     if (handle->standing == STANDING_EXEMPT)
@@ -223,11 +225,12 @@ static bool can_be_marked(const struct hold *hold, const struct hold_handle *han
  * to chance. */
 static void learn(struct hold_handle *handle, const struct handle_row *row, const struct hold_hint *hint)
 {
+    bool asked = row->unsent_bytes > 0 || row->state == SESSION_ACTIVE;
     if (hint && hint->waited == WAITED_ALONE)
         handle->thread = hint->thread;
     else if (!hint || hint->waited == WAITED_UNKNOWN || row->epoll == 1)
         handle->by_loop = true;
-    else if (row->unsent_bytes > 0 && (!hint->running || ++handle->unwaited > UNWAITED_MOST))
+    else if (asked && (!hint->running || ++handle->unwaited > UNWAITED_MOST))
         handle->by_loop = true;
 }
 
@@ -242,15 +245,23 @@ static struct hold_order order_learn(struct hold_handle *handle, const struct ha
     return (struct hold_order){.cork = true, .step = row->unsent_bytes > 0};
 }
 
+/* The app reads what has arrived when its transaction needs that. While the server still works, and waits for nothing from
+ * it, it does not: with each reply read, a pipeline sends one more request, and never runs dry. (A reply larger than the
+ * brake wakes the app by itself.) */
+static bool may_read(const struct handle_row *row)
+{
+    bool works = row->state == SESSION_ACTIVE && row->waits_for_client == 0 && row->unsent_bytes == 0;
+    return row->unread_bytes > 0 && !works;
+}
+
 /* In flight: woken up for what has arrived, asleep for what will arrive; at its boundary: asleep. */
 static struct hold_order order_gather(struct hold_handle *handle, const struct handle_row *row)
 {
     bool flying = handle->standing == STANDING_IN_FLIGHT || handle->standing == STANDING_GIVEN_UP;
     return (struct hold_order){.cork = true,
-                               .brake = !handle->starting && !(flying && row->unread_bytes > 0 && !handle->blocking),
+                               .brake = !handle->starting && !(flying && may_read(row) && !handle->blocking),
                                .step = flying && row->unsent_bytes > 0};
 }
-
 
 /* Nobody is braked: what has gone into flight again is stepped to its next boundary, and stays there held. */
 static struct hold_order order_release(struct hold_handle *handle, const struct handle_row *row)
@@ -318,6 +329,17 @@ static void enter_gather(struct hold *hold, int64_t now_us)
     hold->gather_since_us = now_us;
 }
 
+/* Redis is held, too, when nothing else has been under way for a while: what follows a COMMIT has had its time; or when
+ * there is nothing else at all. */
+static void hold_redis_too(struct hold *hold, int64_t now_us)
+{
+    bool alone = hold->gathering_others == 0 && hold->stage != STAGE_LEARN &&
+                 (hold->stage == STAGE_RELEASE || hold->counted.by_standing[STANDING_PARKED] == 0);
+    if (!alone || !hold->redis_alone_since_us)
+        hold->redis_alone_since_us = alone ? now_us : 0;
+    hold->with_redis |= !hold->others || (alone && now_us - hold->redis_alone_since_us >= WITHOUT_REDIS_US);
+}
+
 /* Back to GATHER only when something stays open for so long that what is held would leave by itself. */
 static void change_stage(struct hold *hold, int64_t now_us)
 {
@@ -332,22 +354,15 @@ static void change_stage(struct hold *hold, int64_t now_us)
         hold->brake_blocking |= some_are_blocking(hold);
     if (hold->stage != STAGE_RELEASE || !hold->any_open)
         hold->closed_at_us = now_us;
-    if (hold->stage == STAGE_RELEASE && now_us - hold->released_at_us >= WITHOUT_REDIS_US)
-        hold->with_redis = true;
-}
-
-/* Without the sockets' own counters (no sock_diag: /proc/net only) a boundary cannot be told. */
-static bool marks_help(const struct hold *hold, const struct facts *facts)
-{
-    return hold->way == HOLD_MARKS && facts->sockets_seen != SEEN_BY_PROC;
+    hold_redis_too(hold, now_us);
 }
 
 static bool is_still(struct hold *hold, const struct facts *facts, int64_t now_us)
 {
     const unsigned *n = hold->counted.by_standing;
-    if (hold->resting && marks_help(hold, facts))
+    if (hold->resting && hold->way == HOLD_MARKS)
         return hold->stage != STAGE_LEARN && n[STANDING_IN_FLIGHT] == 0 && facts->sockets_seen && facts->owners_seen;
-    bool released = !marks_help(hold, facts) || hold->stage == STAGE_RELEASE;
+    bool released = hold->way == HOLD_WATCH || hold->stage == STAGE_RELEASE;
     return released && n[STANDING_IN_FLIGHT] == 0 && n[STANDING_PARKED] == 0 && facts->sockets_seen &&
            facts->owners_seen && now_us - hold->moved_at_us >= STILL_SPAN_US && hold->leaving == 0;
 }
@@ -358,7 +373,7 @@ bool hold_round(struct hold *hold, const struct facts *facts, const struct hold_
     if (!make_room(hold, facts->count) || !look_at_rows(hold, facts, hints, now_us))
         return false;
     bool still = is_still(hold, facts, now_us);
-    if (marks_help(hold, facts) && !frozen && !still) {
+    if (hold->way == HOLD_MARKS && !frozen && !still) {
         change_stage(hold, now_us);
         give_orders(hold, facts, hints, now_us);
     }

@@ -71,11 +71,12 @@ START_TEST(a_whole_row)
     struct endpoint wanted;
     const char *values[POSTGRES_COLUMNS] = {
         "19295", "client backend", "10.0.0.5", "52066", "idle in transaction", "t", "1795510758191101", "1795510758200481",
-        "270308", "-3", "lastcall/web-1", "SELECT 'äöü'"};
+        "270308", "-3", "t", "lastcall/web-1", "SELECT 'äöü'"};
     struct session session = read_row(values, &counts);
     ck_assert_int_eq(endpoint_parse(&wanted, "10.0.0.5", 52066), 0);
     ck_assert(endpoint_equal(&session.client, &wanted));
     ck_assert_uint_eq(session.tls, 1);
+    ck_assert_uint_eq(session.waits_for_client, 1);
     ck_assert_int_eq(session.start, 1795510758191101);
     ck_assert_int_eq(session.state_change, 1795510758200481);
     ck_assert_int_eq(session.state_age_us, 270308);
