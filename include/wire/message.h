@@ -156,7 +156,7 @@ struct handle_row {
     uint32_t timer_ms;        /* idiag_expires: until that timer fires */
     int64_t looked_at_us;     /* when the socket was looked at: before the server was asked */
     uint64_t session;         /* backend pid; Redis client id; PgBouncer's ptr; 0: not known */
-    uint64_t server_session;  /* PgBouncer, with want_text: the linked server connection's backend pid; else 0 */
+    uint64_t server_session;  /* PgBouncer: the linked server connection's backend pid; else 0 */
     int64_t session_start;    /* PostgreSQL: backend_start, microseconds of the server's clock; else 0 */
     int64_t state_change;     /* PostgreSQL: the same for state_change; else 0 */
     int64_t state_age_us;     /* time in this state by the server's own clock; -1 */

@@ -134,6 +134,17 @@ static bool is_busy(const struct handle_row *row)
            row->state == SESSION_IN_FAILED_TRANSACTION || row->state == SESSION_WAITING;
 }
 
+/* What was in flight at the signal. A session whose state cannot be seen may have been: that is not known, and said. */
+static void note_start(struct supervisor *s, struct recorded_handle *handle, const struct handle_row *row)
+{
+    handle->in_flight_at_start = is_busy(row) || row->state == SESSION_UNKNOWN;
+    if (row->state != SESSION_UNKNOWN)
+        return;
+    handle->transaction = TRANSACTION_UNKNOWN;
+    record_unknown(&s->record, s->config->targets[row->target].name,
+                   "the state of some sessions could not be seen (no answer, no right, or track_activities is off)");
+}
+
 static void record_row(struct supervisor *s, const struct handle_row *row, enum standing standing, int64_t now_us)
 {
     bool flying = standing == STANDING_IN_FLIGHT || standing == STANDING_GIVEN_UP;
@@ -146,8 +157,8 @@ static void record_row(struct supervisor *s, const struct handle_row *row, enum 
     handle->last = *row;
     if (!row->query[0]) /* this look was asked without texts */
         memcpy(handle->last.query, query, sizeof query);
-    if (first_look && is_busy(row) && !s->lifecycle.signalled)
-        handle->in_flight_at_start = true;
+    if (first_look && !s->lifecycle.signalled)
+        note_start(s, handle, row);
     if (handle->in_flight_at_start && handle->transaction == TRANSACTION_NONE && !flying)
         handle->transaction = TRANSACTION_FINISHED;
     record_timeline(handle, standing_name(standing), now_us);

@@ -25,7 +25,7 @@ struct session {
     uint8_t tls;               /* 1, 0, 255 */
     uint8_t waits_for_client;  /* PostgreSQL: it waits for the client's next message: 1, 0; 255: not known */
     uint64_t server_pid;       /* PgBouncer session mode: the linked server connection's backend pid; else 0 */
-    uint64_t linked_pid;       /* PgBouncer, any mode, when texts were asked for: the same; 0: not linked, not known */
+    uint64_t linked_pid;       /* PgBouncer, any mode, with texts or a `server`: the same; 0: not linked, not known */
     int64_t start, state_change; /* the server's clock, microseconds; 0: not known */
     int64_t state_age_us, transaction_age_us; /* -1: not known, none */
     char application_name[128];

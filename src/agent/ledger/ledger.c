@@ -264,6 +264,23 @@ static void copy_linked_activity(const struct join *join, struct handle_row *row
         copy_activity(row, backend, join->input->query_text);
 }
 
+/* In transaction mode the link is the transaction. Whether it is the app's turn in it, PostgreSQL knows; an idle backend
+ * is not believed: it may have been linked, or let go, between the two answers. */
+static void refine_linked_state(const struct join *join, struct handle_row *row, const struct view *pooler,
+                                const struct session *client)
+{
+    int server = pooler->target->server;
+    const struct session *backend = NULL;
+    if (row->state == SESSION_ACTIVE && client->linked_pid && server >= 0 && (size_t)server < join->input->target_count)
+        backend = index_find_id(&join->views[server].by_id, client->linked_pid);
+    bool in_block = backend && (backend->state == SESSION_IN_TRANSACTION || backend->state == SESSION_IN_FAILED_TRANSACTION);
+    if (!in_block)
+        return;
+    row->state = backend->state;
+    row->state_age_us = backend->state_age_us;
+    row->transaction_age_us = backend->transaction_age_us;
+}
+
 static void copy_session(const struct join *join, struct handle_row *row, const struct match *match)
 {
     const struct view *view = &join->views[match->target];
@@ -277,6 +294,7 @@ static void copy_session(const struct join *join, struct handle_row *row, const 
         copy_linked_activity(join, row, view, session);
     else
         copy_activity(row, session, join->input->query_text);
+    refine_linked_state(join, row, view, session);
 }
 
 /* True when the server would have shown the session of this socket, had there been one. */
