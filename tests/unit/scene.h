@@ -34,7 +34,7 @@ static inline struct handle_row scene_row(uint64_t inode, unsigned target)
                              .known_by = KNOWN_EXACT, .state = SESSION_IDLE, .tcp_state = TCP_ESTABLISHED,
                              .has_info = 1, .holders = 1, .bytes_sent = 1000, .bytes_received = 5000,
                              .last_sent_ms = 40, .last_received_ms = 36, .rtt_us = 100, .data_segments_out = 10,
-                             .data_segments_in = 10, .state_age_us = 40 * MS, .transaction_age_us = -1, .epoll = 0};
+                             .data_segments_in = 10, .state_age_us = 40 * MS, .transaction_age_us = -1, .epoll = 0, .waits_for_client = 255};
     row.local = (struct endpoint){.address = {127, 0, 0, 1}, .port = (uint16_t)(40000 + inode), .family = ENDPOINT_INET};
     row.state_change = target == POSTGRES ? 7000 : 0;
     return row;

@@ -23,6 +23,7 @@ struct hold_handle {
     uint32_t segments_out, unread, unsent;
     int64_t state_change;
     uint8_t state;
+    bool steady;                 /* state and state_change were those of the round before it, too */
     /* how long nothing of it has moved, and how often the server answered since */
     int64_t quiet_since_us, first_answer_us;
     unsigned answers;

@@ -120,18 +120,20 @@ static int64_t unread_age(const struct hold_handle *handle, const struct handle_
     return seen > told ? seen : told;
 }
 
-/* It came while the session stood as it stood: a reply is preceded by a change of state, a notification is not. */
+/* It came while the session stood as it had stood since before the last look: a reply is preceded by a change of state, a
+ * notification is not. (The last round's state is newer than its look: that change may be this reply's.) */
 static bool came_by_itself(const struct hold_handle *handle, const struct handle_row *row)
 {
-    return handle->round && row->state_change && row->state_change == handle->state_change &&
+    return handle->steady && row->state_change && row->state_change == handle->state_change &&
            row->state == SESSION_IDLE && row->bytes_received > handle->received;
 }
 
 /* The app was owed nothing when it came: all was answered and read, and nothing has left since. */
 static bool is_unasked(const struct hold_handle *handle, const struct handle_row *row)
 {
-    bool owed_nothing = handle->answered && (handle->unread == 0 || handle->unasked);
-    return row->unread_bytes > 0 && none_left_since_round(handle, row) && (owed_nothing || came_by_itself(handle, row));
+    bool read_before = handle->unread == 0 || handle->unasked;
+    return row->unread_bytes > 0 && read_before && none_left_since_round(handle, row) &&
+           (handle->answered || came_by_itself(handle, row));
 }
 
 static void classify_unread(struct hold_handle *handle, const struct handle_row *row, bool all_answered, int64_t now_us)

@@ -95,6 +95,7 @@ void history_keep(struct hold_handle *handle, const struct handle_row *row)
     handle->segments_out = row->data_segments_out;
     handle->unread = row->unread_bytes;
     handle->unsent = row->unsent_bytes;
+    handle->steady = handle->round && handle->state == row->state && handle->state_change == row->state_change;
     handle->state = row->state;
     handle->state_change = row->state_change;
 }
