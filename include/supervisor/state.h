@@ -40,6 +40,7 @@ struct last_look {
     struct handle_row *rows; /* heap */
     size_t count, room;
     int64_t at_us;           /* when they came; 0: none came yet */
+    bool seen;               /* the sockets and their owners could be seen */
 };
 
 /* How far the goodbye of one recorded handle is. */
@@ -93,6 +94,7 @@ struct supervisor {
     struct control_server *control;
     struct notify *notify;
 
+    uint8_t kinds[WIRE_TARGETS]; /* enum target_kind: as configured, or as the agent found out */
     bool looking;
     uint32_t look, look_frozen; /* the last one asked; the first one that counts when frozen */
     bool look_whole;         /* it was asked to look at all sockets */
@@ -146,6 +148,9 @@ void looks_let_go(struct supervisor *s);
 /* One look that shows what our own duplicates hold open. False: there is no agent to ask. */
 bool looks_ask_for_own(struct supervisor *s);
 void looks_adopt(struct supervisor *s);
+
+/* The postgres target behind a pooler, or -1. */
+int looks_server_of(const struct supervisor *s, unsigned target);
 
 /* sweep.c */
 void sweep_begin(struct supervisor *s);

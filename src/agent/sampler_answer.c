@@ -37,6 +37,7 @@ static void send_state(struct sampler *sampler, const struct probe *probe)
         .answer_us = ok ? answer->took_us : -1,
         .server_sessions = ok ? answer->server_sessions : -1,
         .server_max = ok ? answer->server_max : -1,
+        .kind = probe->target ? target_message(probe->target)->kind : 0,
         .translated = probe->target && target_is_translated(probe->target) == 1,
     };
     text_copy(state.why, sizeof state.why, reason_of(sampler, probe, &text));

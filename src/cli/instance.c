@@ -195,7 +195,9 @@ static int find_path(struct instance *instance, const char *path, struct error *
 
 int instance_find(struct instance *instance, const char *name, struct error *error)
 {
-    const char *given = getenv("LASTCALL_SOCKET");
+    const char *given = getenv("LASTCALL_SOCKET"), *named = getenv("LASTCALL_INSTANCE");
+    if (!name && !(given && *given) && named && *named)
+        name = named;
     instance->fd = -1;
     if (name && strchr(name, '/'))
         return find_path(instance, name, error);

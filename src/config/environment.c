@@ -67,6 +67,6 @@ static void warn_unknown(const char *variable)
 void environment_warn_unknown(void)
 {
     for (char **at = environ; at && *at; at++)
-        if (strncmp(*at, "LASTCALL_", 9) == 0 && strchr(*at, '='))
+        if (strncmp(*at, "LASTCALL_", 9) == 0 && strchr(*at, '=') && strncmp(*at, "LASTCALL_AGENT=", 15) != 0)
             warn_unknown(*at);
 }

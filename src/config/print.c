@@ -140,7 +140,7 @@ static void print_target(const struct config *config, const struct config_target
     fprintf(stream, "    kind: %s\n    url: %s\n", kinds[target->kind], scalar);
     if (target->limit >= 0)
         fprintf(stream, "    limit: %d\n", target->limit);
-    if (target->server >= 0)
+    if (target->server >= 0 && target->kind == TARGET_PGBOUNCER)
         fprintf(stream, "    server: %s\n", config->targets[target->server].name);
     if (target->look_only)
         fprintf(stream, "    look_only: true\n");

@@ -106,7 +106,8 @@ static void take_direct(struct config *config, struct config_target *database, s
         return;
     }
     direct->look_only = true;
-    if (database->kind == TARGET_PGBOUNCER && direct->kind == TARGET_POSTGRES)
+    /* A database that is a pooler, or may turn out to be one. */
+    if (database->kind != TARGET_REDIS && direct->kind == TARGET_POSTGRES)
         database->server = (int)(direct - config->targets);
 }
 

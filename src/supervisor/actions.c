@@ -147,17 +147,6 @@ static void act_called_off(struct supervisor *s)
     answer_drain(s, resumed ? 1 : 0, resumed ? "called off: the app goes on" : "the stop goes on by itself");
 }
 
-static void write_report_file(const struct record *record, const char *path)
-{
-    struct error error;
-    char *json = report_json(record);
-    if (!json)
-        log_error("the report could not be written: no memory");
-    else if (path[0] && report_write_file(path, json, &error) < 0)
-        log_error("%s", error.text);
-    free(json);
-}
-
 /* Whoever reads the log may read the object, too, unless it has a file of its own or a person reads. At most 32 KiB, and
  * never blocking: a full pipe takes a part of it or nothing. */
 static void say_json(const struct record *record)
@@ -168,6 +157,19 @@ static void say_json(const struct record *record)
         return;
     json[length] = '\n'; /* in place of the NUL: the length is known */
     log_raw(json, length + 1);
+    free(json);
+}
+
+static void write_report_file(const struct record *record, const char *path)
+{
+    struct error error;
+    char *json = report_json(record);
+    if (!json)
+        log_error("the report could not be written: no memory");
+    else if (report_write_file(path, json, &error) < 0) {
+        log_error("%s", error.text);
+        say_json(record); /* rather there than nowhere */
+    }
     free(json);
 }
 

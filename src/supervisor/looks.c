@@ -64,12 +64,9 @@ static enum hold_way wanted_way(const struct supervisor *s)
 
 static void begin_hold(struct supervisor *s)
 {
-    uint8_t kinds[WIRE_TARGETS] = {0};
-    for (size_t i = 0; i < s->config->target_count; i++)
-        kinds[i] = (uint8_t)s->config->targets[i].kind;
     hold_finish(&s->hold);
     enum hold_way way = wanted_way(s);
-    hold_init(&s->hold, way, kinds, s->config->leak_transaction_us, clock_now_us());
+    hold_init(&s->hold, way, s->kinds, s->config->leak_transaction_us, clock_now_us());
     s->hold_on = true;
 }
 
@@ -112,6 +109,24 @@ static void look_later(struct supervisor *s)
     ev_timer_start(s->loop, &s->look_timer);
 }
 
+/* A postgres target may turn out to be a pooler: what is done with its handles depends on it. */
+static void learn_kinds(struct supervisor *s, const struct facts *facts)
+{
+    for (size_t i = 0; i < facts->target_count; i++) {
+        const struct message_target_state *target = &facts->targets[i];
+        if (!target->kind)
+            continue;
+        s->kinds[target->target] = target->kind;
+        s->hold.kinds[target->target] = target->kind;
+        s->record.targets[target->target].kind = (enum target_kind)target->kind;
+    }
+}
+
+int looks_server_of(const struct supervisor *s, unsigned target)
+{
+    return s->kinds[target] == TARGET_PGBOUNCER ? s->config->targets[target].server : -1;
+}
+
 static void keep_rows(struct supervisor *s, const struct facts *facts)
 {
     struct last_look *last = &s->last;
@@ -126,6 +141,7 @@ static void keep_rows(struct supervisor *s, const struct facts *facts)
         memcpy(last->rows, facts->rows, facts->count * sizeof *facts->rows);
     last->count = facts->count;
     last->at_us = facts->received_at_us;
+    last->seen = facts->sockets_seen && facts->owners_seen;
 }
 
 static bool is_busy(const struct handle_row *row)
@@ -329,6 +345,7 @@ static void round_of(struct supervisor *s, const struct facts *facts)
 void looks_facts(void *supervisor, const struct facts *facts)
 {
     struct supervisor *s = supervisor;
+    learn_kinds(s, facts);
     keep_rows(s, facts);
     if (facts->look == s->look)
         s->look_asked = false;

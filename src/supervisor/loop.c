@@ -13,6 +13,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/signals.h"
+#include "common/text.h"
 #include "supervisor/app/reap.h"
 #include "supervisor/app/spawn.h"
 #include "supervisor/state.h"
@@ -48,7 +49,7 @@ static void init_record(struct supervisor *s)
     record->target_count = (unsigned)s->config->target_count;
     for (size_t i = 0; i < s->config->target_count; i++) {
         const struct config_target *target = &s->config->targets[i];
-        record->targets[i].kind = target->kind;
+        record->targets[i].kind = (enum target_kind)s->kinds[i];
         record->targets[i].look_only = target->look_only;
         record->targets[i].limit = target->limit;
         record->targets[i].unseen = true;
@@ -76,6 +77,8 @@ static void record_from_sample(struct supervisor *s)
 {
     int64_t now_us = clock_now_us();
     s->record.sample_age_us = s->last.at_us ? now_us - s->last.at_us : -1;
+    for (size_t i = 0; s->last.seen && i < s->config->target_count; i++)
+        s->record.targets[i].unseen = false;
     for (size_t i = 0; i < s->last.count; i++) {
         struct recorded_handle *handle = record_handle(&s->record, &s->last.rows[i]);
         if (handle)
@@ -101,7 +104,8 @@ static void phase_changed(struct supervisor *s, enum phase from)
     log_write(s->config->target_count ? LOG_LEVEL_INFO : LOG_LEVEL_DEBUG, "%s: %s", phase_public_name(to),
               s->lifecycle.why);
     notify_status(s->notify, phase_public_name(to));
-    record_phase(&s->record, phase_public_name(to), clock_now_us());
+    if (to != PHASE_RUNNING)
+        record_phase(&s->record, phase_public_name(to), clock_now_us());
 }
 
 static void step(struct supervisor *s, enum lifecycle_event event)
@@ -260,7 +264,13 @@ static void request_resume(struct supervisor *s, bool now, struct control_answer
 static void request_status(struct supervisor *s, bool now, struct control_answer *answer)
 {
     (void)now;
-    snprintf(answer->text, sizeof answer->text, "%s", s->lifecycle.why);
+    struct text text = text_in(answer->text, sizeof answer->text);
+    text_add(&text, "%s", s->lifecycle.why);
+    if (!s->last.at_us)
+        return;
+    text_add(&text, "; connections as of ");
+    text_add_duration(&text, clock_now_us() - s->last.at_us);
+    text_add(&text, " ago");
 }
 
 static void (*const requests[])(struct supervisor *, bool, struct control_answer *) = {
@@ -380,6 +390,8 @@ int supervisor_run(const struct supervisor_start *start)
         log_error("cannot start: %s: %m", s->loop ? "child subreaper" : "event loop");
         return s->exit_code;
     }
+    for (size_t i = 0; i < start->config->target_count; i++)
+        s->kinds[i] = (uint8_t)start->config->targets[i].kind;
     s->notify = notify_create(s->loop);
     name_sessions(s);
     if (start_app(s) == 0) {

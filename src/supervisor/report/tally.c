@@ -44,7 +44,7 @@ struct tally tally_target(const struct record *record, unsigned target)
             continue;
         tally.handles++;
         count_outcome(&tally, handle);
-        tally.aborted += handle->transaction == TRANSACTION_ABORTED;
+        tally.aborted += (handle->transaction == TRANSACTION_ABORTED) + handle->aborted_later;
         tally.transactions_unknown += transaction_is_unknown(handle);
         if (tally.known_by < 0 || handle->last.known_by < tally.known_by)
             tally.known_by = handle->last.known_by;
@@ -68,6 +68,7 @@ struct tally_stop tally_stop(const struct record *record)
         stop.in_flight += handle->in_flight_at_start;
         stop.finished += handle->in_flight_at_start && handle->transaction == TRANSACTION_FINISHED;
         stop.aborted += handle->in_flight_at_start && handle->transaction == TRANSACTION_ABORTED;
+        stop.aborted_later += handle->aborted_later;
         stop.aborted_later += !handle->in_flight_at_start && handle->transaction == TRANSACTION_ABORTED;
         stop.unknown += transaction_is_unknown(handle);
     }
