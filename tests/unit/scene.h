@@ -34,7 +34,8 @@ static inline struct handle_row scene_row(uint64_t inode, unsigned target)
                              .known_by = KNOWN_EXACT, .state = SESSION_IDLE, .tcp_state = TCP_ESTABLISHED,
                              .has_info = 1, .holders = 1, .bytes_sent = 1000, .bytes_received = 5000,
                              .last_sent_ms = 40, .last_received_ms = 36, .rtt_us = 100, .data_segments_out = 10,
-                             .data_segments_in = 10, .state_age_us = 40 * MS, .transaction_age_us = -1, .epoll = 0, .waits_for_client = 255};
+                             .data_segments_in = 10, .state_age_us = 40 * MS, .transaction_age_us = -1, .epoll = 0,
+                             .waits_for_client = 255};
     row.local = (struct endpoint){.address = {127, 0, 0, 1}, .port = (uint16_t)(40000 + inode), .family = ENDPOINT_INET};
     row.state_change = target == POSTGRES ? 7000 : 0;
     return row;
@@ -140,6 +141,16 @@ static inline void scene_reply_comes(struct scene *scene, unsigned i, uint32_t b
     if (row->state_change)
         row->state_change += 10;
     row->state = SESSION_IDLE;
+}
+
+/* Nobody asked for it: the session stands as it stood. */
+static inline void scene_notifies(struct scene *scene, unsigned i, uint32_t bytes)
+{
+    struct handle_row *row = &scene->rows[i];
+    row->unread_bytes += bytes;
+    row->bytes_received += bytes;
+    row->last_sent_ms += 4;
+    row->last_received_ms = 0;
 }
 
 static inline void scene_reads(struct scene *scene, unsigned i)

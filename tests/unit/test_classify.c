@@ -354,11 +354,46 @@ START_TEST(what_nobody_asked_for_is_exempt_after_100_ms)
 {
     one(POSTGRES);
     stands_after(0);
-    scene_reply_comes(&scene, 0, 30); /* NOTIFY */
+    stands_after(MS);
+    scene_notifies(&scene, 0, 30);
     ck_assert_int_eq(stands_after(MS), STANDING_IN_FLIGHT);
     ck_assert_int_eq(stands_after(99 * MS), STANDING_IN_FLIGHT);
-    scene_reply_comes(&scene, 0, 30); /* one more: nobody has read the first in 100 ms */
+    scene_notifies(&scene, 0, 30); /* one more: nobody has read the first in 100 ms */
     ck_assert_int_eq(stands_after(MS), STANDING_EXEMPT);
+}
+END_TEST
+
+/* A round's state is newer than its sockets: the reply comes when the session is idle already, and the app pauses. */
+START_TEST(a_late_reply_is_no_notification)
+{
+    one(POSTGRES);
+    stands_after(0);
+    stands_after(MS);
+    scene.rows[0].bytes_sent += 40;
+    scene.rows[0].data_segments_out++;
+    scene.rows[0].bytes_received += _i ? 30 : 0; /* a notification in between, read at once */
+    equal_ages();
+    scene.rows[0].state_change++;
+    stands_after(MS);
+    scene_notifies(&scene, 0, 60); /* the reply */
+    stands_after(MS);
+    scene_notifies(&scene, 0, 30); /* and a notification on top */
+    stands_after(MS);
+    ck_assert_int_eq(stands_after(300 * MS), STANDING_IN_FLIGHT);
+}
+END_TEST
+
+/* Kept asleep by the brake for long, then woken up: its time begins then. */
+START_TEST(the_brakes_time_does_not_count)
+{
+    one(POSTGRES);
+    stands_after(0);
+    scene_reply_comes(&scene, 0, 60);
+    scene.rows[0].last_received_ms = 5000, scene.rows[0].last_sent_ms = 6000;
+    stands_after(5 * S);
+    scene_handle(&scene, 0)->unbraked_at_us = scene.now_us;
+    ck_assert_int_eq(stands_after(900 * MS), STANDING_IN_FLIGHT);
+    ck_assert_int_eq(stands_after(101 * MS), STANDING_EXEMPT);
 }
 END_TEST
 
@@ -376,7 +411,8 @@ START_TEST(an_unread_notification_hides_no_request)
 {
     one(POSTGRES);
     stands_after(0);
-    scene_reply_comes(&scene, 0, 30);
+    stands_after(MS);
+    scene_notifies(&scene, 0, 30);
     stands_after(MS);
     ck_assert_int_eq(stands_after(150 * MS), STANDING_EXEMPT);
     scene.rows[0].bytes_sent += 40;
@@ -539,6 +575,8 @@ static Suite *make_suite(void)
     tcase_add_test(tcase, a_unix_redis_is_not_proven_by_order);
     tcase_add_test(tcase, a_reply_that_is_not_read_is_in_flight);
     tcase_add_test(tcase, what_nobody_asked_for_is_exempt_after_100_ms);
+    tcase_add_loop_test(tcase, a_late_reply_is_no_notification, 0, 2);
+    tcase_add_test(tcase, the_brakes_time_does_not_count);
     tcase_add_test(tcase, what_has_lain_there_for_long_is_exempt_at_once);
     tcase_add_test(tcase, an_unread_notification_hides_no_request);
     tcase_add_loop_test(tcase, a_closed_session_is_exempt_when_its_last_word_is_read, 0, 3);

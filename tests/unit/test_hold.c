@@ -324,6 +324,7 @@ START_TEST(a_reply_under_the_brake_is_parked)
     ck_assert(braked(0));
     scene_reply_comes(&scene, 0, 50);
     scene.rows[1].state = SESSION_ACTIVE; /* its long query; no one waits for row 0 */
+    scene.rows[1].waits_for_client = 0;
     for (int i = 0; i < 100; i++) {
         go(100 * MS); /* without limit */
         ck_standing(&scene, 0, STANDING_PARKED);
@@ -516,6 +517,47 @@ START_TEST(what_is_unread_is_not_parked_while_a_request_is_out)
     go(MS);
     ck_standing(&scene, 0, STANDING_IN_FLIGHT);
     ck_assert(!braked(0));
+}
+END_TEST
+
+/* Let go of the brake after long, in one round; in the next one the app has not woken up yet. */
+START_TEST(what_is_released_has_time_to_be_read)
+{
+    marks(1);
+    in_transaction(0);
+    scene_until(&scene, STAGE_GATHER, MS);
+    scene_reply_comes(&scene, 0, 10);
+    scene.hold.resting = true;
+    go(MS);
+    scene.rows[0].last_sent_ms = 5000, scene.rows[0].last_received_ms = 4000;
+    go(4 * S);
+    ck_standing(&scene, 0, STANDING_PARKED);
+    scene.hold.resting = false;
+    go(MS);
+    ck_assert(!braked(0));
+    for (int i = 0; i < 9; i++) {
+        go(100 * MS);
+        ck_standing(&scene, 0, STANDING_IN_FLIGHT);
+    }
+}
+END_TEST
+
+/* PgBouncer calls all of a transaction active. Whose turn it is, its server tells, or the socket. */
+START_TEST(whose_turn_it_is)
+{
+    static const struct { enum session_state state; uint8_t waits; bool came_in, turn; } rows[] = {
+        {SESSION_IN_TRANSACTION, 255, false, true}, {SESSION_ACTIVE, 1, false, true},   {SESSION_ACTIVE, 0, true, false},
+        {SESSION_ACTIVE, 255, true, true},          {SESSION_ACTIVE, 255, false, false}, {SESSION_IDLE, 1, true, false},
+    };
+    marks(1);
+    scene.rows[0].state = (uint8_t)rows[_i].state;
+    scene.rows[0].waits_for_client = rows[_i].waits;
+    scene.rows[0].last_sent_ms = 8, scene.rows[0].last_received_ms = rows[_i].came_in ? 4 : 8;
+    scene_round(&scene, 0);
+    ck_assert_int_eq(scene_handle(&scene, 0)->app_turn, rows[_i].turn);
+    scene_writes(&scene, 0, 10);
+    scene_round(&scene, MS);
+    ck_assert(!scene_handle(&scene, 0)->app_turn);
 }
 END_TEST
 
@@ -896,6 +938,8 @@ static Suite *make_suite(void)
     tcase_add_test(tcase, a_new_blocking_socket_is_not_taken_for_braked);
     tcase_add_test(tcase, what_is_unread_is_not_parked_while_a_request_is_out);
     tcase_add_test(tcase, unix_sockets_are_never_marked);
+    tcase_add_test(tcase, what_is_released_has_time_to_be_read);
+    tcase_add_loop_test(tcase, whose_turn_it_is, 0, 6);
     tcase_add_test(tcase, without_sock_diag_it_only_watches);
     tcase_add_test(tcase, an_exempt_handle_keeps_no_brake);
     tcase_add_loop_test(tcase, a_thread_with_a_transaction_elsewhere_is_let_through, 0, 3);

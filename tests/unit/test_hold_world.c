@@ -70,7 +70,7 @@ struct world {
     struct conn conns[CONNS];
     struct flow flows[FLOWS];
     unsigned conn_count, flow_count;
-    bool loop, pooler, frozen, two;
+    bool loop, pooler, frozen, two, tells_turn;
     int64_t wire_us, work_us, think_us;
     struct hold hold;
     struct handle_row rows[CONNS];
@@ -312,7 +312,7 @@ static void ask_server(struct world *w)
         const struct conn *c = &w->conns[i];
         bool linked = w->pooler && (c->busy || c->in_transaction);
         w->rows[i].state = c->busy || linked ? SESSION_ACTIVE : c->in_transaction ? SESSION_IN_TRANSACTION : SESSION_IDLE;
-        w->rows[i].waits_for_client = w->pooler ? 255 : !c->busy;
+        w->rows[i].waits_for_client = w->tells_turn ? !c->busy : 255;
         w->rows[i].state_change = w->pooler ? 0 : c->state_change;
         w->rows[i].state_age_us = w->pooler ? -1 : w->now_us - c->state_change;
     }
@@ -417,6 +417,7 @@ static void world_init(struct world *w, unsigned seed)
                         .work_us = between(100, 8000), .think_us = between(0, 6000)};
     w->conn_count = 1 + dice(CONNS);
     w->flow_count = 1 + dice(FLOWS);
+    w->tells_turn = !w->pooler || dice(2);
     w->two = dice(3) == 0 && w->conn_count > w->flow_count; /* or the app could block itself */
     for (unsigned i = 0; i < w->flow_count; i++)
         w->flows[i] = (struct flow){.conn = -1, .inner = -1};
@@ -448,7 +449,7 @@ static int64_t bring_to_rest(struct world *w, unsigned seed)
     return w->now_us - began_us;
 }
 
-enum { WORLDS = 40, BATCHES = 10 };
+enum { WORLDS = 100, BATCHES = 10 };
 
 START_TEST(still_is_true_and_comes)
 {

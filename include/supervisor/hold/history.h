@@ -17,6 +17,7 @@ struct hold_handle {
     bool given_up;
     bool starting;               /* in that round: the session is starting up; its exchange is let through */
     int64_t first_seen_us;
+    int64_t unbraked_at_us;      /* when its brake was last taken off; 0: never */
     int64_t unread_since_us;     /* since when something lies unread, and nothing of it was read */
     /* counters of that round */
     uint64_t sent, received;
@@ -33,6 +34,7 @@ struct hold_handle {
     /* learning */
     int32_t thread;              /* that waited for it alone; 0: not known */
     bool had_transaction;        /* in a transaction block since it last stood at a boundary */
+    bool app_turn;               /* in a transaction that waits for the app's next request */
     bool through;                /* let through on a guess (flows.c) */
     bool was_open;               /* open in the round before the last */
     bool by_loop;                /* it wrote and nobody waits for it alone: an event loop */

@@ -113,11 +113,14 @@ static bool recv_keeps_reply(const struct hold_handle *handle, const struct hand
            row->bytes_received > handle->base_received;
 }
 
-/* For how long what is unread has lain there. */
+/* For how long the app has left unread what is unread: not while a brake kept it asleep. */
 static int64_t unread_age(const struct hold_handle *handle, const struct handle_row *row, int64_t now_us)
 {
-    int64_t seen = now_us - handle->quiet_since_us, told = row->has_info ? row->last_received_ms * INT64_C(1000) : 0;
-    return seen > told ? seen : told;
+    int64_t told = row->has_info ? row->last_received_ms * INT64_C(1000) : 0;
+    int64_t since = handle->unasked ? handle->unread_since_us : handle->quiet_since_us;
+    if (now_us - told < since)
+        since = now_us - told;
+    return now_us - (since > handle->unbraked_at_us ? since : handle->unbraked_at_us);
 }
 
 /* It came while the session stood as it had stood since before the last look: a reply is preceded by a change of state, a
@@ -128,18 +131,17 @@ static bool came_by_itself(const struct hold_handle *handle, const struct handle
            row->state == SESSION_IDLE && row->bytes_received > handle->received;
 }
 
-/* The app was owed nothing when it came: all was answered and read, and nothing has left since. */
+/* Nothing of what is unread is a reply. That all was answered before does not say so: an answer may have been under way. */
 static bool is_unasked(const struct hold_handle *handle, const struct handle_row *row)
 {
-    bool read_before = handle->unread == 0 || handle->unasked;
-    return row->unread_bytes > 0 && read_before && none_left_since_round(handle, row) &&
-           (handle->answered || came_by_itself(handle, row));
+    bool all_before = handle->unread == 0 || handle->unasked, none_now = row->bytes_received == handle->received;
+    return row->unread_bytes > 0 && all_before && none_left_since_round(handle, row) &&
+           (came_by_itself(handle, row) || (handle->unread > 0 && none_now));
 }
 
 static void classify_unread(struct hold_handle *handle, const struct handle_row *row, bool all_answered, int64_t now_us)
 {
-    bool left = handle->unasked ? now_us - handle->unread_since_us >= UNREAD_LIMIT_US
-                                : unread_age(handle, row, now_us) >= REPLY_LIMIT_US;
+    bool left = unread_age(handle, row, now_us) >= (handle->unasked ? UNREAD_LIMIT_US : REPLY_LIMIT_US);
     if (handle->braked && all_answered)
         stands(handle, STANDING_PARKED, false, false);
     else if (!handle->braked && all_answered && left)

@@ -12,6 +12,7 @@
 #define PATIENCE_LEAST_US INT64_C(20000)
 #define PATIENCE_PROVEN_US INT64_C(4000) /* after a guess that was right */
 #define PATIENCE_MOST_US INT64_C(2000000)
+#define THREAD_PATIENCE_US INT64_C(250000) /* a thread tells what it waits for, unless it is another thread */
 enum { GAPS = 3 };                       /* an open transaction is waiting when it is quiet for so many of its own gaps */
 
 static bool is_open(const struct hold_handle *h)
@@ -58,12 +59,6 @@ bool flows_let_through(const struct hold *hold, const struct hold_handle *handle
            thread_has_open(hold, hint->thread);
 }
 
-/* It is the app's turn on it: nothing to read, nothing written, in a transaction. */
-static bool waits_for_app(const struct hold_handle *h)
-{
-    return h->state == SESSION_IN_TRANSACTION && h->unread == 0 && h->unsent == 0;
-}
-
 static void forget_guesses(struct hold *hold)
 {
     for (size_t i = 0; i < hold->count; i++)
@@ -79,9 +74,10 @@ static int64_t all_wait_since(const struct hold *hold)
         const struct hold_handle *h = &hold->handles[i];
         if (!is_open(h) || h->through)
             continue;
-        if (!waits_for_app(h) || h->thread)
+        if (!h->app_turn)
             return 0;
-        since = h->quiet_since_us > since ? h->quiet_since_us : since;
+        int64_t from = h->quiet_since_us + (h->thread ? THREAD_PATIENCE_US : 0);
+        since = from > since ? from : since;
     }
     return since;
 }
@@ -94,8 +90,21 @@ static bool begins_transactions(const struct hold *hold, uint32_t bytes)
     return false;
 }
 
+/* It is the app's turn on it: nothing to read, nothing written, nothing on the way, in a transaction. PgBouncer calls all
+ * of a transaction active; if the server behind it does not tell either, bytes that came in after the last ones out do. */
+static bool is_app_turn(const struct handle_row *row)
+{
+    bool last_came_in = row->has_info && row->last_received_ms < row->last_sent_ms;
+    if (row->unread_bytes || row->unacked_bytes)
+        return false;
+    if (row->state == SESSION_ACTIVE)
+        return row->waits_for_client == 1 || (row->waits_for_client != 0 && last_came_in);
+    return row->state == SESSION_IN_TRANSACTION;
+}
+
 void flows_note(struct hold *hold, struct hold_handle *handle, const struct handle_row *row, enum standing before)
 {
+    handle->app_turn = is_app_turn(row);
     bool in_block = row->state == SESSION_IN_TRANSACTION;
     bool stood = before == STANDING_PARKED || before == STANDING_HELD || before == STANDING_IDLE;
     if (handle->standing == STANDING_IN_FLIGHT)

@@ -155,7 +155,7 @@ static bool look_at_row(struct hold *hold, const struct facts *facts, size_t i, 
         return false;
     int64_t quiet_since_us = handle->quiet_since_us;
     handle->was_open = handle->round && handle->standing == STANDING_IN_FLIGHT && handle->open;
-    bool in_transaction = handle->was_open && handle->state == SESSION_IN_TRANSACTION && handle->unread == 0;
+    bool in_transaction = handle->was_open && handle->app_turn;
     bool moved = history_notes_movement(handle, row, now_us);
     if (moved && in_transaction && !hold->guessed_at_us && now_us - quiet_since_us > hold->gap_us)
         hold->gap_us = now_us - quiet_since_us;
@@ -300,6 +300,8 @@ static void give_orders(struct hold *hold, const struct facts *facts, const stru
         order.blocking_too = hold->brake_blocking;
         handle->corked |= order.cork;
         hold->nudge |= handle->blocking && handle->braked && !order.brake;
+        if (handle->braked && !order.brake)
+            handle->unbraked_at_us = now_us;
         handle->braked = order.brake && (!handle->blocking || order.blocking_too);
         hold->orders[hold->order_count++] = order;
     }
