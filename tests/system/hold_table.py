@@ -1,0 +1,63 @@
+"""The hold rows of `make check-stops`: measured stop by stop, kept by its caller after each, and summed up.
+
+A row is as promised when each of its stops is, and the median of its seconds too."""
+import dataclasses
+import os
+import statistics
+
+from far_servers import FarServers
+from hold_rows import faults, lost_something, pairwise
+from hold_stage import Stage
+from hold_stop import measure
+
+ROWS = {row.name: row for row in pairwise()}
+DROPPED = ("app", "route", "how", "report", "abandoned_by")
+
+
+def figures(row, stop):
+    found = {name: value for name, value in dataclasses.asdict(stop).items() if name not in DROPPED}
+    found["said"] = stop.report["stop"]["aborted"] if stop.report and stop.report["stop"] else None
+    found["faults"] = faults(row.app, stop) if stop.how == "lastcall" else []
+    found["lost_something"] = lost_something(stop)
+    return found
+
+
+def odd_rows(kept):
+    """(row, why) of the rows that are not as promised though each of their stops is: a median too long, nothing lost bare."""
+    for name, row in ROWS.items():
+        stops, app = kept.get(name, {}), row.app
+        seconds = [stop["seconds"] for stop in stops.get("lastcall", [])]
+        if len(seconds) >= 5 and app.median and app.after is None and statistics.median(seconds) > app.median + app.slack:
+            yield name, f"median {statistics.median(seconds):.3f} s, promised {app.median + app.slack:.3f}"
+        if app.bare_loses and stops.get("bare") and not any(stop["lost_something"] for stop in stops["bare"]):
+            yield name, "bare, nothing was lost"
+
+
+def measure_row(row, servers, stage, directory, stops, wanted, keep):
+    for how, number in wanted.items():
+        while len(stops[how]) < number:
+            stop = figures(row, measure(servers, row, how, directory, stage))
+            stops[how].append(stop)
+            keep()
+            if stop["faults"]:
+                print(f"not as promised: {row.name}: {stop['faults']} {stop}", flush=True)
+
+
+def measure_rows(kept, servers, directory, word, wanted, keep, summary):
+    """`wanted`: how → number of stops a row. `keep` is called after each stop; `summary` makes a line of a row's stops."""
+    rows = [row for name, row in ROWS.items() if word in name]
+    if not rows:
+        return
+    stage = Stage(os.path.join(directory, "stage"), [row.app for row in rows])
+    os.chmod(directory, 0o777)
+
+    def all_of(where, chosen):
+        for row in chosen:
+            stops = kept.setdefault(row.name, {"bare": [], "lastcall": []})
+            measure_row(row, where, stage, directory, stops, wanted, keep)
+            print(f"{row.name}: bare {summary(stops['bare'])}   lastcall {summary(stops['lastcall'])}", flush=True)
+    all_of(servers, [row for row in rows if not row.app.far])
+    far = [row for row in rows if row.app.far]
+    if far:
+        with FarServers() as others:
+            all_of(others, far)
