@@ -383,6 +383,23 @@ START_TEST(a_late_reply_is_no_notification)
 }
 END_TEST
 
+/* Notifications keep coming on top of what nobody reads: its time is over all the same. One that is read begins it anew. */
+START_TEST(what_grows_is_not_read)
+{
+    one(POSTGRES);
+    scene.rows[0].unread_bytes = 30;
+    scene.rows[0].last_sent_ms = 8, scene.rows[0].last_received_ms = 4;
+    stands_after(0);
+    for (int i = 0; i < 9; i++) {
+        scene_notifies(&scene, 0, 30);
+        if (i == 4 && _i)
+            scene.rows[0].unread_bytes -= 60; /* read, and more has come since */
+        ck_assert_int_eq(stands_after(100 * MS), STANDING_IN_FLIGHT);
+    }
+    ck_assert_int_eq(stands_after(101 * MS), _i ? STANDING_IN_FLIGHT : STANDING_EXEMPT);
+}
+END_TEST
+
 /* Kept asleep by the brake for long, then woken up: its time begins then. */
 START_TEST(the_brakes_time_does_not_count)
 {
@@ -576,6 +593,7 @@ static Suite *make_suite(void)
     tcase_add_test(tcase, a_reply_that_is_not_read_is_in_flight);
     tcase_add_test(tcase, what_nobody_asked_for_is_exempt_after_100_ms);
     tcase_add_loop_test(tcase, a_late_reply_is_no_notification, 0, 2);
+    tcase_add_loop_test(tcase, what_grows_is_not_read, 0, 2);
     tcase_add_test(tcase, the_brakes_time_does_not_count);
     tcase_add_test(tcase, what_has_lain_there_for_long_is_exempt_at_once);
     tcase_add_test(tcase, an_unread_notification_hides_no_request);

@@ -552,7 +552,7 @@ START_TEST(whose_turn_it_is)
     marks(1);
     scene.rows[0].state = (uint8_t)rows[_i].state;
     scene.rows[0].waits_for_client = rows[_i].waits;
-    scene.rows[0].last_sent_ms = 8, scene.rows[0].last_received_ms = rows[_i].came_in ? 4 : 8;
+    scene.rows[0].last_sent_ms = 8, scene.rows[0].last_received_ms = rows[_i].came_in ? 8 : 12;
     scene_round(&scene, 0);
     ck_assert_int_eq(scene_handle(&scene, 0)->app_turn, rows[_i].turn);
     scene_writes(&scene, 0, 10);

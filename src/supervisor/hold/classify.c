@@ -117,7 +117,7 @@ static bool recv_keeps_reply(const struct hold_handle *handle, const struct hand
 static int64_t unread_age(const struct hold_handle *handle, const struct handle_row *row, int64_t now_us)
 {
     int64_t told = row->has_info ? row->last_received_ms * INT64_C(1000) : 0;
-    int64_t since = handle->unasked ? handle->unread_since_us : handle->quiet_since_us;
+    int64_t since = handle->unread_since_us;
     if (now_us - told < since)
         since = now_us - told;
     return now_us - (since > handle->unbraked_at_us ? since : handle->unbraked_at_us);

@@ -91,10 +91,11 @@ static bool begins_transactions(const struct hold *hold, uint32_t bytes)
 }
 
 /* It is the app's turn on it: nothing to read, nothing written, nothing on the way, in a transaction. PgBouncer calls all
- * of a transaction active; if the server behind it does not tell either, bytes that came in after the last ones out do. */
+ * of a transaction active; if the server behind it does not tell either, the ages of the last bytes do, more or less: a
+ * guess may be wrong. */
 static bool is_app_turn(const struct handle_row *row)
 {
-    bool last_came_in = row->has_info && row->last_received_ms < row->last_sent_ms;
+    bool last_came_in = row->has_info && row->last_received_ms <= row->last_sent_ms;
     if (row->unread_bytes || row->unacked_bytes)
         return false;
     if (row->state == SESSION_ACTIVE)

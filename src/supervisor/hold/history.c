@@ -75,11 +75,19 @@ static bool moved(const struct hold_handle *handle, const struct handle_row *row
            handle->state != row->state || handle->state_change != row->state_change;
 }
 
+/* Has the app read something since? More may have come than it read. */
+static bool was_read(const struct hold_handle *handle, const struct handle_row *row)
+{
+    if (!row->has_info)
+        return row->unread_bytes < handle->unread;
+    return row->bytes_received - row->unread_bytes != handle->received - handle->unread;
+}
+
 bool history_notes_movement(struct hold_handle *handle, const struct handle_row *row, int64_t now_us)
 {
     if (handle->round == 0)
         handle->first_seen_us = now_us;
-    if (handle->unread == 0 || row->unread_bytes < handle->unread)
+    if (handle->unread == 0 || was_read(handle, row))
         handle->unread_since_us = now_us;
     if (!moved(handle, row))
         return false;
