@@ -135,6 +135,19 @@ START_TEST(a_slow_answer_proves_nothing)
 }
 END_TEST
 
+START_TEST(a_long_way_is_not_a_slow_answer)
+{
+    one(POSTGRES);
+    hints_unknown();
+    equal_ages();
+    scene.rows[0].rtt_us = 30000;
+    scene.targets[POSTGRES].answer_us = 45 * MS;
+    for (int i = 0; i < 4; i++)
+        stands_after(60 * MS);
+    ck_assert_int_eq(stands_after(60 * MS), STANDING_IDLE);
+}
+END_TEST
+
 START_TEST(no_answer_proves_nothing)
 {
     one(POSTGRES);
@@ -578,6 +591,7 @@ static Suite *make_suite(void)
     tcase_add_test(tcase, three_answers_over_150_ms_tell);
     tcase_add_test(tcase, two_answers_are_too_few);
     tcase_add_test(tcase, a_slow_answer_proves_nothing);
+    tcase_add_test(tcase, a_long_way_is_not_a_slow_answer);
     tcase_add_test(tcase, no_answer_proves_nothing);
     tcase_add_loop_test(tcase, what_moves_begins_anew, 0, 4);
     tcase_add_test(tcase, who_waits_alone_has_a_request_out);

@@ -87,11 +87,11 @@ static int64_t answer_of(const struct facts *facts, unsigned target)
     return -1;
 }
 
-static void count_answer(struct hold_handle *handle, int64_t answer_us, int64_t now_us)
+static void count_answer(struct hold_handle *handle, int64_t answer_us, int64_t rtt_us, int64_t now_us)
 {
     if (answer_us < 0)
         return;
-    if (answer_us > ANSWER_LIMIT_US) {
+    if (answer_us > ANSWER_LIMIT_US + rtt_us) { /* the wire's own time is not the server's */
         handle->answers = 0;
         return;
     }
@@ -159,7 +159,7 @@ static bool look_at_row(struct hold *hold, const struct facts *facts, size_t i, 
     bool moved = history_notes_movement(handle, row, now_us);
     if (moved && in_transaction && !hold->guessed_at_us && now_us - quiet_since_us > hold->gap_us)
         hold->gap_us = now_us - quiet_since_us;
-    count_answer(handle, answer_of(facts, row->target), now_us);
+    count_answer(handle, answer_of(facts, row->target), row->rtt_us, now_us);
     enum standing before = handle->round ? handle->standing : STANDING_IN_FLIGHT;
     bool was_answered = handle->answered;
     classify_handle(hold, handle, row, hint, now_us);
