@@ -126,8 +126,9 @@ class Database:
         wait_until(lambda: not self.pooler_clients(mode), limit, lambda: f"clients gone: {self.pooler_clients(mode)}")
 
     def end_pooler_sessions(self, mode):
+        """By SHOW POOLS: SHOW DATABASES does not list a database that had no client for a while, though its servers are there."""
         with contextlib.suppress(psycopg2.Error):
-            if any(row["name"] == self.name for row in self.servers.console_rows(mode, "SHOW DATABASES")):
+            if any(row["database"] == self.name for row in self.servers.console_rows(mode, "SHOW POOLS")):
                 self.servers.console_rows(mode, f"KILL {self.name}")
 
     def pooler_endings(self, mode):
