@@ -11,6 +11,7 @@
 
 #include <ev.h>
 #include <stdbool.h>
+#include <sys/resource.h>
 
 #include "supervisor/app/deliver.h"
 #include "supervisor/app/freeze.h"
@@ -32,6 +33,7 @@ struct supervisor_start {
     const struct config *config;
     const char *agent_path;   /* of agent_keeper_find(); empty: none could be found */
     int signal_fd;            /* of signals_open() */
+    struct rlimit descriptors; /* RLIMIT_NOFILE as it was: the app gets that */
     uint64_t ignored;         /* signals that were ignored when lastcall was started */
 };
 

@@ -55,19 +55,19 @@ static DIR *open_tasks(pid_t pid)
     return opendir(path);
 }
 
-/* -1 with ENOMEM, or ENOENT when the kernel has no such file; a process that is gone has no children. */
+/* A process that is gone has no children; one that cannot be read (EMFILE) is not gone. */
 static int tree_add_children(struct process_tree *tree, pid_t pid, pid_t except)
 {
     DIR *tasks = open_tasks(pid);
     if (!tasks)
-        return 0;
+        return errno == ENOENT || errno == ESRCH ? 0 : -1;
     int result = 0;
     for (struct dirent *e; result == 0 && (e = readdir(tasks));) {
         char path[352];
         if (e->d_name[0] == '.')
             continue;
         snprintf(path, sizeof path, "/proc/%d/task/%s/children", pid, e->d_name);
-        if (tree_add_children_of_task(tree, path, except) < 0 && errno == ENOMEM)
+        if (tree_add_children_of_task(tree, path, except) < 0 && errno != ENOENT && errno != ESRCH)
             result = -1;
     }
     closedir(tasks);

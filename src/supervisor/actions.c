@@ -53,8 +53,18 @@ static void act_thaw(struct supervisor *s)
     freeze_end(&s->freeze);
 }
 
+static void answer_drain(struct supervisor *s, int code, const char *text)
+{
+    struct control_state state;
+    supervisor_state(s, &state);
+    log_info("drain: %s", text);
+    control_server_done(s->control, code, &state, text);
+}
+
 static void act_adopt(struct supervisor *s)
 {
+    if (control_server_waiting(s->control) > 0)
+        answer_drain(s, 0, "the stop goes on by itself");
     looks_adopt(s);
     ev_timer_again(s->loop, &s->watch_timer);
 }
@@ -111,6 +121,7 @@ static void act_kill(struct supervisor *s)
 
 static void act_sweep(struct supervisor *s)
 {
+    ev_timer_stop(s->loop, &s->freeze_timer);
     freeze_end(&s->freeze);
     marks_finish(&s->marks);
     sweep_begin(s);
@@ -121,14 +132,6 @@ static void act_give_up(struct supervisor *s)
 {
     if (s->hold_on)
         hold_give_up(&s->hold);
-}
-
-static void answer_drain(struct supervisor *s, int code, const char *text)
-{
-    struct control_state state;
-    supervisor_state(s, &state);
-    log_info("drain: %s", text);
-    control_server_done(s->control, code, &state, text);
 }
 
 static void act_drained(struct supervisor *s)
@@ -198,6 +201,8 @@ static void act_report(struct supervisor *s)
 {
     sweep_finish(s);
     s->record.ended_us = clock_now_us();
+    if (!s->main_ended) /* it outlived SIGKILL: 125 would say that it was never started */
+        s->exit_code = 128 + SIGKILL;
     s->record.lastcall_exit_code = s->exit_code;
     report_classify(&s->record);
     if (s->config->target_count == 0 && !s->config->report_file[0])

@@ -65,8 +65,8 @@ void children_check(struct supervisor *s)
 
 void children_kill(struct supervisor *s)
 {
-    if (read_tree(s) < 0)
-        return;
+    if (read_tree(s) < 0 && !s->main_ended)
+        kill(s->app_pid, SIGKILL);
     for (size_t i = 0; i < s->tree.count; i++)
         kill(s->tree.pids[i], SIGKILL);
 }

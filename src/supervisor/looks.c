@@ -198,7 +198,7 @@ static void record_vanished(struct supervisor *s, const struct facts *facts, int
             continue;
         record_outcome(handle, OUTCOME_CLOSED_UNSEEN, now_us);
         if (handle->in_flight_at_start && handle->transaction == TRANSACTION_NONE)
-            handle->transaction = TRANSACTION_FINISHED; /* by the app itself, which was not told to stop */
+            handle->transaction = TRANSACTION_UNKNOWN; /* the app closed it, with or without its COMMIT */
     }
 }
 

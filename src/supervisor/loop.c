@@ -191,9 +191,9 @@ static void on_watch(struct ev_loop *loop, ev_timer *timer, int events)
 {
     struct supervisor *s = timer->data;
     (void)loop, (void)events;
+    sweep_watch(s);
     if (s->lifecycle.phase == PHASE_KILLING)
         children_kill(s);
-    sweep_watch(s);
     children_check(s);
 }
 
@@ -309,7 +309,7 @@ static void name_sessions(const struct supervisor *s)
 static int start_app(struct supervisor *s)
 {
     struct spawn_failure failure;
-    struct spawn_request request = {.argv = s->config->command, .envp = environ, .own_group = true, .keep_fd = -1,
+    struct spawn_request request = {.argv = s->config->command, .envp = environ, .own_group = true, .keep_fd = -1, .descriptors = &s->start->descriptors,
                                     .keep_as = -1, .still_ignored = s->start->ignored & SIGNAL_BIT(SIGHUP)};
     terminal_open(&s->terminal);
     request.terminal = s->terminal.fd;

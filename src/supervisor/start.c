@@ -24,6 +24,16 @@ static int become_user(const struct config *config, struct error *error)
     return setenv("HOME", user.home, 1);
 }
 
+/* A duplicate for each connection of a large pool: as many as we are allowed. The app's own limit stays as it was. */
+static void raise_descriptors(struct supervisor_start *start)
+{
+    if (getrlimit(RLIMIT_NOFILE, &start->descriptors) < 0)
+        start->descriptors = (struct rlimit){RLIM_INFINITY, RLIM_INFINITY};
+    struct rlimit most = {start->descriptors.rlim_max, start->descriptors.rlim_max};
+    if (setrlimit(RLIMIT_NOFILE, &most) < 0)
+        log_debug("RLIMIT_NOFILE: %m");
+}
+
 int supervisor_start(const struct config *config)
 {
     struct error error = {""};
@@ -36,6 +46,7 @@ int supervisor_start(const struct config *config)
     }
     if (config->http_listen[0])
         log_warning("http.listen %s: nothing is served there yet", config->http_listen);
+    raise_descriptors(&start);
     start.signal_fd = signals_open(&start.ignored);
     if (start.signal_fd < 0) {
         log_error("cannot take signals: %m");

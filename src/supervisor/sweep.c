@@ -5,6 +5,8 @@
  * PgBouncer, end of stream to Redis. Where it cannot be said (inside TLS, a query still running, an unsent write, no
  * duplicate), the agent tells the server to end the session. A goodbye counts when the server has closed its side. */
 #include <errno.h>
+#include <netinet/tcp.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -46,7 +48,8 @@ static void settle_transaction(struct recorded_handle *handle)
         handle->aborted_later = true;
     else if (has_transaction(&handle->last) && ours)
         handle->transaction = TRANSACTION_ABORTED;
-    else if (handle->in_flight_at_start && handle->transaction == TRANSACTION_NONE)
+    else if (has_transaction(&handle->last) || handle->outcome == OUTCOME_CLOSED_UNSEEN ||
+             (handle->in_flight_at_start && handle->transaction == TRANSACTION_NONE))
         handle->transaction = TRANSACTION_UNKNOWN;
 }
 
@@ -117,7 +120,7 @@ static void begin_farewell(struct supervisor *s, unsigned i, int64_t now_us)
     else if (adopted_was_ended_by_server(adopted))
         over(s, i, OUTCOME_ENDED_BY_SERVER, now_us);
     else if (adopted_server_has_closed(adopted) == 1)
-        over(s, i, OUTCOME_CLOSED_BY_APP, now_us);
+        over(s, i, adopted->row.tcp_state == TCP_CLOSE_WAIT ? OUTCOME_ENDED_BY_SERVER : OUTCOME_CLOSED_BY_APP, now_us);
     else if (kind_of(s, handle) == TARGET_REDIS && ended_by_its_own_code(s))
         leave_unseen(s, i, adopted, now_us);
     else if (adopted->fate != FATE_OPEN || adopted_has_sent_since(adopted))
@@ -145,15 +148,18 @@ static void watch_said(struct supervisor *s, unsigned i, int64_t now_us)
         step_to(s, i, FAREWELL_TO_END, now_us);
 }
 
+static bool leaves_soon(const struct handle_row *row, int64_t now_us)
+{
+    return row->timer && now_us >= row->looked_at_us + row->timer_ms * US_PER_MS - HELD_RESERVE_US;
+}
+
 /* A held write leaves by itself when its timer fires, and would be executed for nobody. When the server has not ended the
  * session by then, the socket is reset instead: the session counts as abandoned, and nothing runs. */
 static void watch_held(struct supervisor *s, unsigned i, int64_t now_us)
 {
     struct recorded_handle *handle = &s->record.handles[i];
     struct adopted *adopted = duplicate_of(s, handle);
-    int64_t leaves_at_us = handle->last.looked_at_us + handle->last.timer_ms * US_PER_MS;
-    if (!adopted || adopted->fd < 0 || !handle->last.timer || now_us < leaves_at_us - HELD_RESERVE_US ||
-        !is_held_back(adopted))
+    if (!adopted || adopted->fd < 0 || !leaves_soon(&handle->last, now_us) || !is_held_back(adopted))
         return;
     socket_discard(adopted->fd);
     text_copy(handle->note, sizeof handle->note, "its unsent write was discarded before the server ended the session");
@@ -172,7 +178,8 @@ static watch_fn *const watch_by_step[] = {
 /* A pooler that works for a client is not told: its backend is, by the server behind it. */
 static bool ends_behind_pooler(const struct supervisor *s, const struct recorded_handle *handle)
 {
-    return handle->last.server_session && looks_server_of(s, handle->last.target) >= 0;
+    /* A sample is too old to tell: by now the backend may work for another client. */
+    return s->record.is_stop && handle->last.server_session && looks_server_of(s, handle->last.target) >= 0;
 }
 
 static unsigned end_target_of(const struct supervisor *s, const struct recorded_handle *handle)
@@ -358,6 +365,17 @@ static void watch_living(struct supervisor *s, int64_t now_us)
     }
 }
 
+/* While others are still being killed, what the dead have left held must not leave by itself either. */
+static void watch_dying(struct supervisor *s, int64_t now_us)
+{
+    for (size_t i = 0; i < s->adopted.count; i++) {
+        struct adopted *adopted = &s->adopted.list[i];
+        bool dead = s->lifecycle.phase == PHASE_KILLING || (kill(adopted->row.pid, 0) < 0 && errno == ESRCH);
+        if (dead && adopted->fd >= 0 && leaves_soon(&adopted->row, now_us) && is_held_back(adopted))
+            socket_discard(adopted->fd);
+    }
+}
+
 void sweep_watch(struct supervisor *s)
 {
     int64_t now_us = clock_now_us();
@@ -367,8 +385,11 @@ void sweep_watch(struct supervisor *s)
         return;
     else if (s->sweep.begun)
         watch_farewells(s, now_us);
-    else if (!s->main_ended)
-        watch_living(s, now_us);
+    else {
+        watch_dying(s, now_us);
+        if (!s->main_ended)
+            watch_living(s, now_us);
+    }
 }
 
 static enum outcome outcome_of(const struct farewell_of *farewell, enum ended_how how, bool had_duplicate)

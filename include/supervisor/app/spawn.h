@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/resource.h>
 #include <sys/types.h>
 
 enum spawn_step { SPAWN_OK, SPAWN_PIPE, SPAWN_FORK, SPAWN_GROUP, SPAWN_TERMINAL, SPAWN_SIGNALS, SPAWN_EXEC };
@@ -16,6 +17,7 @@ struct spawn_request {
     bool own_group;            /* setpgid(0, 0) */
     int keep_fd, keep_as;      /* a descriptor of ours the child gets, under the number keep_as; -1: none */
     int death_signal;          /* PR_SET_PDEATHSIG, or 0 */
+    const struct rlimit *descriptors; /* RLIMIT_NOFILE of the child; NULL: as ours */
     uint64_t still_ignored;    /* bits of signals that stay SIG_IGN in the child (nohup's SIGHUP) */
 };
 

@@ -282,6 +282,8 @@ static _Noreturn void child_run(struct plan *plan)
         child_fail(plan, SPAWN_GROUP, errno);
     child_take_terminal(plan);
     child_keep_descriptor(plan);
+    if (plan->request->descriptors) /* it can only fail where ours could not be raised either */
+        (void)setrlimit(RLIMIT_NOFILE, plan->request->descriptors);
     if (signals_reset(plan->request->still_ignored) == -1 || signals_set_mask(0, NULL) == -1)
         child_fail(plan, SPAWN_SIGNALS, errno);
     child_fail(plan, SPAWN_EXEC, child_exec(plan));

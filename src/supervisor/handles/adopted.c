@@ -5,6 +5,7 @@
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "common/fd.h"
@@ -44,12 +45,26 @@ static struct adopted *adopted_of(struct adopted_table *table, const struct hand
     return adopted_find(table, row->inode, &row->local);
 }
 
+enum { KEPT_FREE = 24 }; /* descriptors that killing, looking and reporting need */
+
+/* Without the last descriptors nothing could be read any more, not even whom to kill. */
+static bool takes_the_last(int fd)
+{
+    struct rlimit limit;
+    return getrlimit(RLIMIT_NOFILE, &limit) == 0 && (rlim_t)fd + KEPT_FREE >= limit.rlim_cur;
+}
+
 static bool adopt_row(struct adopted_table *table, const struct handle_row *row)
 {
     struct socket_counters counters;
     int fd = duplicate_take(row->pid, row->fd, row->inode);
     if (fd < 0) {
         table->error = errno == ESTALE || errno == ESRCH ? table->error : errno;
+        return false;
+    }
+    if (takes_the_last(fd)) {
+        table->error = EMFILE;
+        fd_close(&fd);
         return false;
     }
     struct adopted *adopted = socket_read_counters(fd, &counters) == 0 ? adopted_add(table) : NULL;
