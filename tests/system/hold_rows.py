@@ -136,7 +136,7 @@ def too_late(app, stop):
     """Why this stop took too long, or nothing."""
     if app.after is not None and stop.after is not None and stop.after > app.after + app.slack:
         return f"{stop.after:.3f} s after the longest transaction open at the signal"
-    return f"{stop.seconds:.3f} s" if stop.seconds > app.limit_s() else ""
+    return f"{stop.seconds:.3f} s" if stop.seconds > app.limit_s() + stop.open_for else ""
 
 
 def faults(app, stop):
@@ -147,8 +147,11 @@ def faults(app, stop):
         found.append(f"aborted {stop.aborted}")
     if stop.abandoned > app.aborted[1]:  # a pooler's client that is cut in its transaction has no goodbye to say
         found.append(f"abandoned {stop.abandoned}")
-    if app.figures_only or (app.unknown_allowed and stop.report and (stop.report["unknown"] or stop.report["stop"]["aborted"] is None)):
+    unknown = stop.report["unknown"] if stop.report else [{"what": "report", "why": "there is none"}]
+    if app.figures_only or (app.unknown_allowed and unknown):
         found = []
+    elif unknown:
+        found.append(f"unknown: {unknown}")
     if app.code is not None and stop.code != app.code:
         found.append(f"exit code {stop.code}")
     late = too_late(app, stop)

@@ -18,6 +18,7 @@ class HoldStop(Stop):
     user: str = ""
     half_done: int = 0           # committed, and the Redis part that follows each COMMIT never came
     jobs_lost: int = 0           # taken out of Redis, and the app never saw it
+    open_for: float = 0.0        # seconds: the longest age of a transaction that the server showed before the signal; pgbench only
     after: float = None          # seconds from the end of the longest transaction open at the signal to the end of all
 
 
@@ -42,13 +43,24 @@ def start(servers, row, how, database, directory, stage):
     return Run(words, directory, env=env, name=name, prefix=prefix), journal
 
 
-def wait_for_load(app, run, journal, database):
+def oldest_transaction(servers, database):
+    return float(servers.sql("SELECT coalesce(extract(epoch FROM max(clock_timestamp() - xact_start)), 0) FROM pg_stat_activity "
+                             "WHERE datname = %s", database.name)[0][0])
+
+
+def wait_for_load(app, run, journal, servers, database):
+    """Until the app has done some work; pgbench, which has no journal, by the server's counters. Returns the longest age of a
+    transaction seen meanwhile: pgbench -C leaves transactions open while it connects for others of its clients."""
     if app.prepare is not allow_bench_tables:
         warm_up(run, journal, app.transactions)
-        return
-    before = database.counters().xact_commit
-    wait_until(lambda: database.counters().xact_commit - before >= app.transactions and len(database.sessions()) >= 4, 20,
-               lambda: f"pgbench works:\n{run.err()}")
+        return 0.0
+    before, ages = database.counters().xact_commit, []
+
+    def enough():
+        ages.append(oldest_transaction(servers, database))
+        return database.counters().xact_commit - before >= app.transactions and len(database.sessions()) >= 4
+    wait_until(enough, 20, lambda: f"pgbench works:\n{run.err()}", step=0.01)
+    return max(ages)
 
 
 def end_sleepers(servers, database):
@@ -89,7 +101,7 @@ def measure(servers, row, how, directory, stage):
             app.prepare(servers, database)
         run, journal = start(servers, row, how, database, directory, stage)
         with run, (app.beside(stage, directory, run) if app.beside else contextlib.nullcontext()):
-            wait_for_load(app, run, journal, database)
+            open_for = wait_for_load(app, run, journal, servers, database)
             in_flight = 0 if app.blind else \
                 wait_until(database.in_transaction, 5, "a transaction is open on the server", step=0.001)
             if app.injure:
@@ -100,15 +112,16 @@ def measure(servers, row, how, directory, stage):
         if how == "bare":
             end_sleepers(servers, database)
         stop = count(app.name, row.route, how, database, journal, run, seconds, code, in_flight)
-        return complete(stop, row, database, journal, None if last is None else signalled + seconds - last)
+        after = None if last is None else round(signalled + seconds - last, 3)
+        return complete(stop, row, database, journal, open_for=round(open_for, 3), after=after)
     finally:
         database.drop()
 
 
-def complete(stop, row, database, journal, after):
+def complete(stop, row, database, journal, **more):
     errors = [line for line in journal.errors() if line.split()[0] not in row.app.ignored_errors]
     found = HoldStop(**vars(stop), user=row.user, half_done=half_done(row.app, database), jobs_lost=jobs_lost(database, journal),
-                     after=None if after is None else round(after, 3))
+                     **more)
     found.errors, found.killed = len(errors), stop.killed - row.app.killed_by_app
     found.aborted += len(multi_cut(journal) - database.redis_committed())
     return found

@@ -26,7 +26,7 @@ def odd_rows(kept):
     """(row, why) of the rows that are not as promised though each of their stops is: a median too long, nothing lost bare."""
     for name, row in ROWS.items():
         stops, app = kept.get(name, {}), row.app
-        seconds = [stop["seconds"] for stop in stops.get("lastcall", [])]
+        seconds = [stop["seconds"] - stop["open_for"] for stop in stops.get("lastcall", [])]
         if len(seconds) >= 5 and app.median and app.after is None and statistics.median(seconds) > app.median + app.slack:
             yield name, f"median {statistics.median(seconds):.3f} s, promised {app.median + app.slack:.3f}"
         if app.bare_loses and stops.get("bare") and not any(stop["lost_something"] for stop in stops["bare"]):
