@@ -96,6 +96,7 @@ struct supervisor {
     struct control_server *control;
     struct notify *notify;
 
+    bool answered[WIRE_TARGETS]; /* the server answered in the last look */
     uint8_t kinds[WIRE_TARGETS]; /* enum target_kind: as configured, or as the agent found out */
     bool looking;
     uint32_t look, look_frozen; /* the last one asked; the first one that counts when frozen */

@@ -3,6 +3,7 @@
  * Only what the lifecycle waits for is posted; a look that comes late, or was asked before the app was frozen, counts for
  * the record and for nothing else. */
 #include <errno.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -114,6 +115,7 @@ static void learn_kinds(struct supervisor *s, const struct facts *facts)
 {
     for (size_t i = 0; i < facts->target_count; i++) {
         const struct message_target_state *target = &facts->targets[i];
+        s->answered[target->target] = target->answered;
         if (!target->kind)
             continue;
         s->kinds[target->target] = target->kind;
@@ -150,11 +152,19 @@ static bool is_busy(const struct handle_row *row)
            row->state == SESSION_IN_FAILED_TRANSACTION || row->state == SESSION_WAITING;
 }
 
+/* No session of an answering server belongs to it: it is starting up, or was ended. That is not "not to be seen". */
+static bool may_be_busy(const struct supervisor *s, const struct handle_row *row)
+{
+    bool closed = row->tcp_state == TCP_CLOSE_WAIT || row->tcp_state == TCP_CLOSE;
+    return !closed && (row->known_by != KNOWN_SOCKET_ONLY || !s->answered[row->target]);
+}
+
 /* What was in flight at the signal. A session whose state cannot be seen may have been: that is not known, and said. */
 static void note_start(struct supervisor *s, struct recorded_handle *handle, const struct handle_row *row)
 {
-    handle->in_flight_at_start = is_busy(row) || row->state == SESSION_UNKNOWN;
-    if (row->state != SESSION_UNKNOWN)
+    bool unseen = row->state == SESSION_UNKNOWN && may_be_busy(s, row);
+    handle->in_flight_at_start = is_busy(row) || unseen;
+    if (!unseen)
         return;
     handle->transaction = TRANSACTION_UNKNOWN;
     record_unknown(&s->record, s->config->targets[row->target].name,
