@@ -15,6 +15,7 @@ struct hold_handle {
     bool answered;               /* in that round: all that had left was answered */
     bool unasked;                /* what lies unread came when nothing was asked: a notification */
     bool given_up;
+    bool greeted;                /* the start-up is over and read */
     bool starting;               /* in that round: the session is starting up; its exchange is let through */
     int64_t first_seen_us;
     int64_t unbraked_at_us;      /* when its brake was last taken off; 0: never */

@@ -275,7 +275,17 @@ static bool is_starting(const struct hold *hold, const struct hold_handle *handl
                         int64_t now_us)
 {
     bool appeared = handle->first_seen_us > hold->began_us && now_us - handle->first_seen_us < ABSENT_LIMIT_US;
-    return row->state == SESSION_STARTING || row->state == SESSION_ABSENT || (row->state == SESSION_UNKNOWN && appeared);
+    bool greeting = row->state == SESSION_IDLE && appeared && !handle->greeted;
+    return row->state == SESSION_STARTING || row->state == SESSION_ABSENT || greeting ||
+           (row->state == SESSION_UNKNOWN && appeared);
+}
+
+/* The app has read the last message of the start-up: from then on it may write. A thread that connects waits for it, and
+ * may have others to serve (libpq's blocking PQconnectdb in an event loop). */
+static void note_greeting(struct hold_handle *handle, const struct handle_row *row)
+{
+    bool silent = row->state == SESSION_STARTING || row->state == SESSION_ABSENT || row->state == SESSION_UNKNOWN;
+    handle->greeted |= !silent && (row->unread_bytes == 0 || row->unsent_bytes > 0 || row->state != SESSION_IDLE);
 }
 
 void classify_handle(struct hold *hold, struct hold_handle *handle, const struct handle_row *row,
@@ -283,6 +293,7 @@ void classify_handle(struct hold *hold, struct hold_handle *handle, const struct
 {
     unsigned state = row->state < sizeof by_state / sizeof *by_state ? row->state : SESSION_UNKNOWN;
     by_state[state](hold, handle, row, hint, now_us);
+    note_greeting(handle, row);
     handle->starting = is_starting(hold, handle, row, now_us);
     if (handle->given_up && handle->standing == STANDING_IN_FLIGHT)
         handle->standing = STANDING_GIVEN_UP;
