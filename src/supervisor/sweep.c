@@ -39,8 +39,10 @@ static bool has_transaction(const struct handle_row *row)
 }
 
 /* What became of the transaction, now that the handle's outcome is known. */
-static void settle_transaction(struct recorded_handle *handle)
+static void settle_transaction(const struct supervisor *s, struct recorded_handle *handle)
 {
+    /* Nobody saw how it ended, and the app ran on after the last look: it may have begun another. */
+    bool unseen = handle->outcome == OUTCOME_CLOSED_UNSEEN && !(s->lifecycle.signalled && s->lifecycle.ends_at_once);
     bool ours = handle->outcome == OUTCOME_HANDED_BACK || handle->outcome == OUTCOME_ENDED_BY_COMMAND ||
                 handle->outcome == OUTCOME_ORPHAN_ENDED;
     bool began_later = !handle->in_flight_at_start || handle->transaction == TRANSACTION_FINISHED;
@@ -48,7 +50,7 @@ static void settle_transaction(struct recorded_handle *handle)
         handle->aborted_later = true;
     else if (has_transaction(&handle->last) && ours)
         handle->transaction = TRANSACTION_ABORTED;
-    else if (has_transaction(&handle->last) || handle->outcome == OUTCOME_CLOSED_UNSEEN ||
+    else if (has_transaction(&handle->last) || unseen ||
              (handle->in_flight_at_start && handle->transaction == TRANSACTION_NONE))
         handle->transaction = TRANSACTION_UNKNOWN;
 }
@@ -58,7 +60,7 @@ static void over(struct supervisor *s, unsigned i, enum outcome outcome, int64_t
     struct recorded_handle *handle = &s->record.handles[i];
     struct adopted *adopted = duplicate_of(s, handle);
     record_outcome(handle, outcome, now_us);
-    settle_transaction(handle);
+    settle_transaction(s, handle);
     s->sweep.list[i].step = FAREWELL_OVER;
     if (adopted)
         adopted_release(adopted);
