@@ -27,7 +27,7 @@ const struct key keys[CONFIG_KEYS] = {
     {.name = "socket", .type = KEY_PATH, FIELD(socket), .fallback = "", .not_in_file = true,
      .help = "path of the control socket; else it is made under /run or /dev/shm"},
     {.name = "instance", .type = KEY_NAME, FIELD(instance), .fallback = "", .option = "instance", .argument = "NAME",
-     .help = "names this lastcall to drain, resume and status; default: HOST as PID 1, else HOST-PID", .example = "web-1"},
+     .help = "names this lastcall to its verbs; default: HOST as PID 1, else HOST-PID", .example = "web-1"},
     {.name = "grace_period", .type = KEY_DURATION, FIELD(grace_period_us), .fallback = "10s", .min_us = second,
      .max_us = hour, .short_environment = "LASTCALL_GRACE", .option = "grace", .argument = "TIME",
      .help = "how long a whole stop may take; less than the platform's own limit"},
