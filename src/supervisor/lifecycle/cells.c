@@ -192,6 +192,7 @@ void cell_drain_becomes_stop(struct lifecycle *l, int64_t now, struct lifecycle_
 void cell_resting_signal(struct lifecycle *l, int64_t now, struct lifecycle_actions *actions)
 {
     call_off(l, actions);
+    l->gave_up = false;
     divide_rest(l, now);
     enter_holding(l, now, actions, "a stop signal came");
 }
@@ -199,8 +200,8 @@ void cell_resting_signal(struct lifecycle *l, int64_t now, struct lifecycle_acti
 /* Asked again, with or without `--now`: it is as still as it gets, and a drain never stops the app. */
 void cell_resting_drain(struct lifecycle *l, int64_t now, struct lifecycle_actions *actions)
 {
-    (void)l, (void)now;
-    add(actions, ACTION_DRAINED);
+    (void)now;
+    add(actions, l->gave_up ? ACTION_DRAIN_FAILED : ACTION_DRAINED);
 }
 
 void cell_resting_over(struct lifecycle *l, int64_t now, struct lifecycle_actions *actions)
@@ -296,11 +297,11 @@ void cell_holding_deadline(struct lifecycle *l, int64_t now, struct lifecycle_ac
 /* `drain --now`: whoever asks for it does not want to wait for stillness, and is told that there is none. */
 void cell_holding_escalated(struct lifecycle *l, int64_t now, struct lifecycle_actions *actions)
 {
+    l->gave_up = true;
     if (l->drain_only) {
         enter_resting(l, now, actions, ACTION_DRAIN_FAILED, "asked to go on at once");
         return;
     }
-    l->gave_up = true;
     cell_holding_deadline(l, now, actions);
 }
 
