@@ -39,19 +39,21 @@ static bool has_transaction(const struct handle_row *row)
 }
 
 /* What became of the transaction, now that the handle's outcome is known. */
-static void settle_transaction(const struct supervisor *s, struct recorded_handle *handle)
+static void settle_transaction(struct supervisor *s, struct recorded_handle *handle)
 {
-    /* Nobody saw how it ended, and the app ran on after the last look: it may have begun another. */
-    bool unseen = handle->outcome == OUTCOME_CLOSED_UNSEEN && !(s->lifecycle.signalled && s->lifecycle.ends_at_once);
+    bool busy = has_transaction(&handle->last), open = handle->in_flight_at_start && handle->transaction == TRANSACTION_NONE;
     bool ours = handle->outcome == OUTCOME_HANDED_BACK || handle->outcome == OUTCOME_ENDED_BY_COMMAND ||
                 handle->outcome == OUTCOME_ORPHAN_ENDED;
     bool began_later = !handle->in_flight_at_start || handle->transaction == TRANSACTION_FINISHED;
-    if (has_transaction(&handle->last) && ours && began_later)
+    /* Without a duplicate nobody saw how it ended, and an app that ran on after the last look may have begun another. */
+    bool unseen = !duplicate_of(s, handle) && !(s->lifecycle.signalled && s->lifecycle.ends_at_once);
+    if (busy && ours && began_later)
         handle->aborted_later = true;
-    else if (has_transaction(&handle->last) && ours)
+    else if (busy && ours)
         handle->transaction = TRANSACTION_ABORTED;
-    else if (has_transaction(&handle->last) || unseen ||
-             (handle->in_flight_at_start && handle->transaction == TRANSACTION_NONE))
+    else if (handle->outcome == OUTCOME_CLOSED_BY_APP && open)
+        handle->transaction = TRANSACTION_FINISHED; /* the app saw it through, and said goodbye */
+    else if (open || (unseen && kind_of(s, handle) != TARGET_REDIS))
         handle->transaction = TRANSACTION_UNKNOWN;
 }
 
