@@ -139,6 +139,15 @@ def too_late(app, stop):
     return f"{stop.seconds:.3f} s" if stop.seconds > app.limit_s() + stop.open_for else ""
 
 
+def nulls(report):
+    """The report's figures that say "not known"."""
+    if not report or not report["stop"]:
+        return ["report"]
+    of_targets = [f"{target['name']}.{key}" for target in report["targets"]
+                  for key in ("handles", "closed_by_app", "leaked", "handed_back", "aborted") if target[key] is None]
+    return [key for key in ("in_flight", "finished", "aborted") if report["stop"][key] is None] + of_targets
+
+
 def faults(app, stop):
     """What of a stop under lastcall is not as the table promises: a list of words, empty when all is well."""
     found = [f"{name} {value}" for name in ("lost", "redis_lost", "half_done", "jobs_lost", "errors")
@@ -147,11 +156,11 @@ def faults(app, stop):
         found.append(f"aborted {stop.aborted}")
     if stop.abandoned > app.aborted[1]:  # a pooler's client that is cut in its transaction has no goodbye to say
         found.append(f"abandoned {stop.abandoned}")
-    unknown = stop.report["unknown"] if stop.report else [{"what": "report", "why": "there is none"}]
+    unknown = nulls(stop.report)
     if app.figures_only or (app.unknown_allowed and unknown):
         found = []
     elif unknown:
-        found.append(f"unknown: {unknown}")
+        found.append(f"null: {', '.join(unknown)}: {stop.report and stop.report['unknown']}")
     if app.code is not None and stop.code != app.code:
         found.append(f"exit code {stop.code}")
     late = too_late(app, stop)
