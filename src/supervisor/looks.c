@@ -198,6 +198,14 @@ static bool is_in(const struct facts *facts, const struct recorded_handle *handl
     return false;
 }
 
+/* Closed by an app that had not been told to stop, on a living session: what it had open there it has ended by itself, as it
+ * always does. After the signal, or after the server's own end, nobody knows. */
+static bool ended_as_always(const struct supervisor *s, const struct recorded_handle *handle)
+{
+    bool lives = handle->last.state != SESSION_ABSENT && handle->last.state != SESSION_UNKNOWN;
+    return !s->lifecycle.signalled && handle->last.tcp_state == TCP_ESTABLISHED && lives;
+}
+
 /* A handle that went away while the app lives, without a duplicate of ours that would tell how. */
 static void record_vanished(struct supervisor *s, const struct facts *facts, int64_t now_us)
 {
@@ -208,7 +216,7 @@ static void record_vanished(struct supervisor *s, const struct facts *facts, int
             continue;
         record_outcome(handle, OUTCOME_CLOSED_UNSEEN, now_us);
         if (handle->in_flight_at_start && handle->transaction == TRANSACTION_NONE)
-            handle->transaction = TRANSACTION_UNKNOWN; /* the app closed it, with or without its COMMIT */
+            handle->transaction = ended_as_always(s, handle) ? TRANSACTION_FINISHED : TRANSACTION_UNKNOWN;
     }
 }
 

@@ -131,12 +131,20 @@ static bool came_by_itself(const struct hold_handle *handle, const struct handle
            row->state == SESSION_IDLE && row->bytes_received > handle->received;
 }
 
+/* At the first look: a reply would have come with the session's change of state, and would have lain unread for as long as
+ * no reply does; what came last came much later. */
+static bool came_long_after(const struct hold_handle *handle, const struct handle_row *row)
+{
+    return handle->round == 0 && row->has_info && row->state_age_us >= row->last_received_ms * INT64_C(1000) + REPLY_LIMIT_US;
+}
+
 /* Nothing of what is unread is a reply. That all was answered before does not say so: an answer may have been under way. */
 static bool is_unasked(const struct hold_handle *handle, const struct handle_row *row)
 {
     bool all_before = handle->unread == 0 || handle->unasked, none_now = row->bytes_received == handle->received;
-    return row->unread_bytes > 0 && all_before && none_left_since_round(handle, row) &&
-           (came_by_itself(handle, row) || (handle->unread > 0 && none_now));
+    return row->unread_bytes > 0 &&
+           (came_long_after(handle, row) || (all_before && none_left_since_round(handle, row) &&
+                                             (came_by_itself(handle, row) || (handle->unread > 0 && none_now))));
 }
 
 static void classify_unread(struct hold_handle *handle, const struct handle_row *row, bool all_answered, int64_t now_us)
