@@ -20,7 +20,7 @@
 #define SAID_US INT64_C(300000)    /* for the server to close after ours; then it is told to */
 #define HELD_RESERVE_US INT64_C(12000) /* three jiffies at HZ=250 before a held write leaves */
 #define DROPPED_US INT64_C(50000)  /* the app closed without a goodbye, the server still has it: we say it */
-enum { LINGER_MS = 250, WAIT_MS = 1500 };
+enum { LINGER_MS = 250, WAIT_MS = 1500, TERMINATE_BYTES = 5 };
 
 static struct adopted *duplicate_of(struct supervisor *s, const struct recorded_handle *handle)
 {
@@ -104,6 +104,23 @@ static bool ended_by_its_own_code(const struct supervisor *s)
     return !s->lifecycle.ends_at_once && s->record.exit_signal == 0;
 }
 
+/* An app that closed everything and ended before we looked again: its goodbye is held, as any write is. Five bytes are
+ * Terminate, or Sync or Flush, which execute nothing in an idle session. Inside TLS sizes tell nothing. */
+static bool goodbye_is_held(const struct supervisor *s, const struct recorded_handle *handle,
+                            const struct adopted *adopted)
+{
+    struct socket_counters counters;
+    return kind_of(s, handle) != TARGET_REDIS && handle->last.tls == 0 && handle->last.state == SESSION_IDLE &&
+           adopted->row.unsent_bytes == 0 && socket_read_counters(adopted->fd, &counters) == 0 &&
+           counters.unsent == TERMINATE_BYTES;
+}
+
+static void let_goodbye_out(struct supervisor *s, unsigned i, struct adopted *adopted, int64_t now_us)
+{
+    socket_set_cork(adopted->fd, false);
+    step_to(s, i, FAREWELL_SETTLING, now_us);
+}
+
 /* Redis' goodbye is the end of stream, which the kernel says at the end of a process as well. Whether the app closed it in
  * its last two milliseconds or left it open, nobody can tell. */
 static void leave_unseen(struct supervisor *s, unsigned i, struct adopted *adopted, int64_t now_us)
@@ -127,6 +144,8 @@ static void begin_farewell(struct supervisor *s, unsigned i, int64_t now_us)
         over(s, i, adopted->row.tcp_state == TCP_CLOSE_WAIT ? OUTCOME_ENDED_BY_SERVER : OUTCOME_CLOSED_BY_APP, now_us);
     else if (kind_of(s, handle) == TARGET_REDIS && ended_by_its_own_code(s))
         leave_unseen(s, i, adopted, now_us);
+    else if (goodbye_is_held(s, handle, adopted))
+        let_goodbye_out(s, i, adopted, now_us);
     else if (adopted->fate != FATE_OPEN || adopted_has_sent_since(adopted))
         step_to(s, i, FAREWELL_SETTLING, now_us);
     else

@@ -1,15 +1,16 @@
-/* THREADS threads with a PostgreSQL connection each, transactions of SHORTEST_MS to LONGEST_MS without a pause between them;
- * and one more thread that reads back, every millisecond, the options of the app's own sockets that lastcall changes.
+/* THREADS threads with a PostgreSQL connection each, transactions of SHORTEST_MS to LONGEST_MS without a pause
+ * between them; and one more thread that reads back, every millisecond, the options of the app's own sockets that
+ * lastcall changes.
  *
  * Journal, beside what journal.py says: a line for each change of what is seen,
  *   M microseconds corked braked muted nodelay
- * how many sockets have TCP_CORK on, SO_RCVLOWAT raised, IP_MINTTL set, TCP_NODELAY other than the app gave it. The clock is
- * CLOCK_MONOTONIC. Every third socket has TCP_NODELAY off, every fifth an SO_RCVLOWAT of its own.
+ * how many sockets have TCP_CORK on, SO_RCVLOWAT raised, IP_MINTTL set, TCP_NODELAY other than the app gave it. The
+ * clock is CLOCK_MONOTONIC. Every third socket has TCP_NODELAY off, every fifth an SO_RCVLOWAT of its own.
  *
- * The protocol is spoken by hand, so that it is known in which call a thread waits: BLOCKING=1: recv(2) on a blocking socket;
- * else poll(2). HANDLER=good: on SIGTERM each thread finishes and closes; with LINGER_MS it leaves its connections open and lives
- * on for so long.
- * LONG_QUERY=seconds: one more connection that sleeps in the server. */
+ * The protocol is spoken by hand, so that it is known in which call a thread waits: BLOCKING=1: recv(2) on a blocking
+ * socket; else poll(2). HANDLER=good: on SIGTERM each thread finishes and closes; with LINGER_MS it leaves its
+ * connections open and lives on for so long. IDLE=1: one transaction each, and nothing more. LONG_QUERY=seconds: one
+ * more connection that sleeps in the server. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -85,7 +86,7 @@ static void pause_ms(double ms)
         ;
 }
 
-/* -- the watcher ------------------------------------------------------------------------------------------------------- */
+/* -- the watcher --------------------------------------------------------------------------------------------------- */
 
 struct seen {
     int corked, braked, muted, nodelay;
@@ -126,7 +127,7 @@ static void *watch(void *unused)
     return unused;
 }
 
-/* -- the protocol ------------------------------------------------------------------------------------------------------ */
+/* -- the protocol -------------------------------------------------------------------------------------------------- */
 
 static bool send_all(struct lane *lane, const char *bytes, size_t size)
 {
@@ -196,7 +197,7 @@ static void close_lane(struct lane *lane)
 {
     lane->open = false;
     send_all(lane, "X\0\0\0\4", 5);
-    shutdown(lane->fd, SHUT_WR);
+    close(lane->fd);
 }
 
 static void *work(void *at)
@@ -210,6 +211,8 @@ static void *work(void *at)
             return NULL;
         }
         say("C %s", id);
+        while (setting("IDLE", 0) && !stopping)
+            pause_ms(1);
     }
     if (setting("LINGER_MS", 0) == 0)
         close_lane(lane);
@@ -224,13 +227,24 @@ static void *sleep_in_the_server(void *at)
     return NULL;
 }
 
-/* -- starting ---------------------------------------------------------------------------------------------------------- */
+/* -- starting ------------------------------------------------------------------------------------------------------ */
+
+/* libpq does not know `pgbouncer=true`: cut off with all that follows. */
+static const char *libpq_url(void)
+{
+    static char url[1024];
+    snprintf(url, sizeof url, "%s", getenv("DATABASE_URL") ? getenv("DATABASE_URL") : "");
+    char *parameter = strstr(url, "?pgbouncer=true");
+    if (parameter)
+        *parameter = 0;
+    return url;
+}
 
 static void open_lane(int number)
 {
     struct lane *lane = &lanes[number];
     int nodelay = number % 3 != 0, lowat = number % 5 == 4 ? OWN_LOWAT : 1;
-    lane->pg = PQconnectdb(getenv("DATABASE_URL"));
+    lane->pg = PQconnectdb(libpq_url());
     if (PQstatus(lane->pg) != CONNECTION_OK) {
         fprintf(stderr, "own_marks: %s\n", PQerrorMessage(lane->pg));
         exit(2);

@@ -1,4 +1,5 @@
-/* without_hands COMMAND…: runs it with pidfd_getfd(2) refused, as Docker's default profile does it without CAP_SYS_PTRACE. */
+/* without_hands COMMAND…: runs it with pidfd_getfd(2) refused, as Docker's default profile does it without
+ * CAP_SYS_PTRACE. */
 #include <errno.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
@@ -17,7 +18,8 @@ int main(int argc, char **argv)
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
     };
     struct sock_fprog program = {sizeof filter / sizeof *filter, filter};
-    if (argc < 2 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) < 0) {
+    if (argc < 2 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
+        prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) < 0) {
         perror("without_hands");
         return 125;
     }

@@ -58,12 +58,12 @@ class Marks:
 class App:
     """own_marks under lastcall."""
 
-    def __init__(self, database, directory, environment=None, prefix=(), grace="5s", name="app", warm=40):
+    def __init__(self, database, directory, environment=None, prefix=(), grace="5s", name="app", warm=40, route="direct"):
         self.socket = {"LASTCALL_SOCKET": os.path.join(directory, f"{name}.sock")}
         self.directory, self.warm = directory, warm
         self.journal = Journal(os.path.join(directory, f"{name}.journal"))
         self.marks = Marks(self.journal)
-        env = {**database.environment("direct", False), **self.socket, "JOURNAL": self.journal.path, **(environment or {})}
+        env = {**database.environment(route, False), **self.socket, "JOURNAL": self.journal.path, **(environment or {})}
         self.run = lastcall([c_app("own_marks")], directory, name=name, env=env, grace=grace,
                             prefix=prefix)
 
@@ -246,6 +246,20 @@ def test_app_lives_on_after_its_signal(database, directory, long_query):
             assert finished_us < end_us and app.journal.errors() == []
             valid(app.run.report())
     took(measured)
+
+
+@pytest.mark.parametrize("route", ["direct", "pgbouncer-transaction"])
+def test_goodbye_that_is_held(database, directory, route):
+    """The handler closes every connection, and the app ends within a millisecond: its goodbyes are held then, and must be let out.
+    They are the app's: no session is ended by command, none counts as leaked."""
+    with App(database, directory, {"HANDLER": "good", "IDLE": "1"}, warm=8, route=route) as app:
+        app.run.send()
+        assert app.run.wait(5) == 0, app.run.err()
+        target = valid(app.run.report())["targets"][0]
+        assert (target["handles"], target["closed_by_app"], target["leaked"]) == (8, 8, 0), target
+    counters = database.settled_counters()
+    assert (counters.sessions_killed, counters.sessions_abandoned) == (0, 0), counters
+    assert database.pooler_abandoned() == 0
 
 
 # -- errors -------------------------------------------------------------------------------------------------------------------

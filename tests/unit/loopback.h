@@ -1,4 +1,5 @@
-/* A connection over loopback as the hands see one: the app's end, the server's end, and the row that the agent would make. */
+/* A connection over loopback as the hands see one: the app's end, the server's end, and the row that the agent would
+ * make. */
 #ifndef TESTS_UNIT_LOOPBACK_H
 #define TESTS_UNIT_LOOPBACK_H
 
@@ -131,7 +132,8 @@ static inline bool stream_reset(int fd)
     return poll(&at, 1, 1000) > 0 && recv(fd, &byte, 1, MSG_DONTWAIT) < 0 && errno == ECONNRESET;
 }
 
-/* A process that has what we have, and does nothing until it is told to: one byte each, by the descriptor returned in `tell`. */
+/* A process that has what we have, and does nothing until it is told to: one byte each, by the descriptor returned in
+ * `tell`. */
 static inline pid_t fork_app(int *tell, void (*told)(void *context, char what), void *context)
 {
     int pair[2];

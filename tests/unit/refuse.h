@@ -1,4 +1,5 @@
-/* A seccomp filter that refuses this process pidfd_getfd(2), as Docker's default profile does it without CAP_SYS_PTRACE. */
+/* A seccomp filter that refuses this process pidfd_getfd(2), as Docker's default profile does it without
+ * CAP_SYS_PTRACE. */
 #ifndef TESTS_UNIT_REFUSE_H
 #define TESTS_UNIT_REFUSE_H
 

@@ -1,4 +1,5 @@
-/* duplicate: by pid, descriptor and inode, of real processes; what is not there any more, and where there are no hands. */
+/* duplicate: by pid, descriptor and inode, of real processes; what is not there any more, and where there are no
+ * hands. */
 #include <stdlib.h>
 #include <sys/resource.h>
 

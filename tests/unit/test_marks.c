@@ -50,7 +50,7 @@ static void is_marked(int fd)
     ck_assert_int_gt(lowat_of(fd), 1);
 }
 
-/* -- orders ------------------------------------------------------------------------------------------------------------ */
+/* -- orders -------------------------------------------------------------------------------------------------------- */
 
 START_TEST(order_by_order)
 {
@@ -184,7 +184,7 @@ START_TEST(blocking_sockets_ask_for_a_nudge)
 }
 END_TEST
 
-/* -- what the app does itself ------------------------------------------------------------------------------------------ */
+/* -- what the app does itself -------------------------------------------------------------------------------------- */
 
 START_TEST(the_app_uncorks)
 {
@@ -256,7 +256,7 @@ START_TEST(the_app_closes_a_corked_socket)
 }
 END_TEST
 
-/* -- looks that miss, numbers that are reused -------------------------------------------------------------------------- */
+/* -- looks that miss, numbers that are reused ---------------------------------------------------------------------- */
 
 START_TEST(one_look_that_misses_it)
 {
@@ -355,7 +355,7 @@ START_TEST(closed_and_opened_again_between_two_looks)
 }
 END_TEST
 
-/* -- other processes --------------------------------------------------------------------------------------------------- */
+/* -- other processes ----------------------------------------------------------------------------------------------- */
 
 static void close_it(void *context, char what)
 {
@@ -479,7 +479,7 @@ START_TEST(ends_while_it_is_marked)
 }
 END_TEST
 
-/* -- descriptors at their limit, many sockets -------------------------------------------------------------------------- */
+/* -- descriptors at their limit, many sockets ---------------------------------------------------------------------- */
 
 static void use_up_descriptors(void)
 {

@@ -17,7 +17,7 @@ enum { MANY_FDS = 100 };
 static struct link one, two;
 static pid_t app;
 
-/* -- what the app's threads do; each for ever ------------------------------------------------------------------------- */
+/* -- what the app's threads do; each for ever ---------------------------------------------------------------------- */
 
 static void block(int fd)
 {
@@ -195,7 +195,7 @@ static void do_spin_in_a_thread(void)
     do_futex();
 }
 
-/* -- what is to be seen ------------------------------------------------------------------------------------------------ */
+/* -- what is to be seen -------------------------------------------------------------------------------------------- */
 
 static const struct {
     const char *name;
@@ -331,7 +331,8 @@ START_TEST(several_rows_of_several_processes)
     rows[1] = link_row(&two, app);
     rows[2] = link_row(&first, first_app);
     rows[3] = link_row(&one, app);
-    ck_assert(wait_until((waits_read(rows, 4, hints), hints[1].waited == WAITED_ALONE && hints[2].waited == WAITED_ALONE)));
+    ck_assert(wait_until((waits_read(rows, 4, hints), hints[1].waited == WAITED_ALONE &&
+                                                      hints[2].waited == WAITED_ALONE)));
     ck_assert_int_eq(hints[0].waited, WAITED_NOT);
     ck_assert_int_eq(hints[3].waited, WAITED_NOT);
     end_app(first_app);

@@ -38,15 +38,15 @@ struct adopted_table {
 /* Adopts each row that is not in the table yet, and renews the rows of those that are. Returns how many are new. */
 size_t adopted_take(struct adopted_table *table, const struct handle_row *rows, size_t count);
 
-/* Looks at each: has the app closed it (every process that had it), has the server? True when some fate changed. What the
- * app had written before it closed goes out, as its close would have sent it. */
+/* Looks at each: has the app closed it (every process that had it), has the server? True when some fate changed. What
+ * the app had written before it closed goes out, as its close would have sent it. */
 bool adopted_watch(struct adopted_table *table, int64_t now_us);
 
 /* Has the server closed its side? 1, 0; -1 and errno. */
 int adopted_server_has_closed(const struct adopted *adopted);
 
-/* The server has closed, and before that it said why (a FATAL message that nobody has read): it was not the app's goodbye
- * that ended the session. An unread close_notify of TLS (RFC 8446, 6.1) is no such message. */
+/* The server has closed, and before that it said why (a FATAL message that nobody has read): it was not the app's
+ * goodbye that ended the session. An unread close_notify of TLS (RFC 8446, 6.1) is no such message. */
 bool adopted_was_ended_by_server(const struct adopted *adopted);
 
 /* Has anything left since it was last watched: the goodbye of an app that ended right after it, perhaps? */

@@ -1,9 +1,10 @@
-/* The marks on an app's sockets: cork, brake, step. Each is set through a duplicate that lives for that call only, and
- * every one that is set is remembered until it is off or its socket is gone: marks_let_go() leaves no socket of a living
- * app marked. Two descriptors are kept in reserve while anything is marked, so that it can do so whatever else is open.
+/* The marks on an app's sockets: cork, brake, step. Each is set through a duplicate that lives for that call only,
+ * and every one that is set is remembered until it is off or its socket is gone: marks_let_go() leaves no socket of a
+ * living app marked. Two descriptors are kept in reserve while anything is marked, so that it can do so whatever else
+ * is open.
  *
- * What the app had set by itself: SO_RCVLOWAT goes back to it. TCP_NODELAY is back before a step returns. TCP_CORK goes
- * off, also when it was the app's: its bytes then leave a little earlier than it meant. */
+ * What the app had set by itself: SO_RCVLOWAT goes back to it. TCP_NODELAY is back before a step returns. TCP_CORK
+ * goes off, also when it was the app's: its bytes then leave a little earlier than it meant. */
 #ifndef SUPERVISOR_HANDLES_MARKS_H
 #define SUPERVISOR_HANDLES_MARKS_H
 
@@ -40,19 +41,20 @@ struct marks {
     int spare[2];
 };
 
-/* With the rows of each look, before its orders: where each marked socket is found now. One that is missing is kept: a look
- * may not show what is there. When several looks in a row do not, its marks are taken off, and it is forgotten. */
+/* With the rows of each look, before its orders: where each marked socket is found now. One that is missing is kept:
+ * a look may not show what is there. When several looks in a row do not, its marks are taken off, and it is
+ * forgotten. */
 void marks_follow(struct marks *marks, const struct handle_row *rows, size_t count);
 
 /* Makes the handle's marks what the order says. Returns 0, or -1 and errno as duplicate_take(): ESTALE and ESRCH mean
- * that there is nothing left to mark. When `base` was filled (the cork is new, or it was stepped, or the socket turned out
- * to block and was not braked) *noted is true. */
+ * that there is nothing left to mark. When `base` was filled (the cork is new, or it was stepped, or the socket
+ * turned out to block and was not braked) *noted is true. */
 int marks_apply(struct marks *marks, const struct handle_row *row, const struct hold_order *order,
                 struct hold_base *base, bool *noted);
 
-/* All marks off. Returns how many sockets could not be cleared although they are still there; those are kept, for another
- * try. *nudge: a blocking socket was braked; a recv(2) that took its reply under the brake does not return by itself: the
- * app is to be stopped and continued once. */
+/* All marks off. Returns how many sockets could not be cleared although they are still there; those are kept, for
+ * another try. *nudge: a blocking socket was braked; a recv(2) that took its reply under the brake does not return by
+ * itself: the app is to be stopped and continued once. */
 size_t marks_let_go(struct marks *marks, bool *nudge);
 
 /* Steps taken and marks set are lost with the app: nothing is cleared, memory and reserve are given back. */

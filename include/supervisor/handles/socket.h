@@ -23,8 +23,8 @@ int socket_set_cork(int fd, bool on);      /* TCP_CORK; off: what is queued goes
 int socket_get_cork(int fd);               /* 1, 0, -1 */
 bool socket_blocks(int fd);                /* O_NONBLOCK is off */
 
-/* Sends exactly what is queued on a corked socket; the cork stays. TCP_NODELAY 1 does it, and is put back at once to what
- * it was, so that it is never seen changed. */
+/* Sends exactly what is queued on a corked socket; the cork stays. TCP_NODELAY 1 does it, and is put back at once to
+ * what it was: the app has it changed for a microsecond. */
 int socket_step(int fd);
 
 /* The brake is SO_RCVLOWAT at 32,749 bytes, or at what the receive buffer allows: a number that nobody else uses, so

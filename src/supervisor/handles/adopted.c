@@ -99,8 +99,9 @@ static bool server_has_closed(int fd, const struct socket_counters *counters)
            counters->tcp_state == TCP_TIME_WAIT;
 }
 
-/* The descriptors of a process that ends are gone too; but its memory goes first (do_exit: exit_mm before exit_files), and
- * with it the link to its program. So a descriptor that is missing while the link is there was closed by the app. */
+/* The descriptors of a process that ends are gone too; but its memory goes first (do_exit: exit_mm before
+ * exit_files), and with it the link to its program. So a descriptor that is missing while the link is there was
+ * closed by the app. */
 static bool holder_has_closed(const struct handle_row *row)
 {
     char path[64], link[8];

@@ -11,7 +11,7 @@
 
 enum { MISSED_MOST = 3 };
 
-/* -- the reserve: a pidfd and a duplicate are all that a mark takes ----------------------------------------------------- */
+/* -- the reserve: a pidfd and a duplicate are all that a mark takes ------------------------------------------------ */
 
 static void give_spare(struct marks *marks)
 {
@@ -54,7 +54,7 @@ static void put_back(struct marks *marks, int *fd)
     errno = error;
 }
 
-/* -- what is remembered ------------------------------------------------------------------------------------------------ */
+/* -- what is remembered -------------------------------------------------------------------------------------------- */
 
 static bool is_of(const struct marked *marked, const struct handle_row *row)
 {
@@ -88,7 +88,7 @@ static struct marked *marks_add(struct marks *marks, const struct handle_row *ro
     return marked;
 }
 
-/* -- marking ----------------------------------------------------------------------------------------------------------- */
+/* -- marking ------------------------------------------------------------------------------------------------------- */
 
 struct noting {
     struct hold_base *base;
@@ -187,7 +187,7 @@ int marks_apply(struct marks *marks, const struct handle_row *row, const struct 
     return result;
 }
 
-/* -- taking the marks off ---------------------------------------------------------------------------------------------- */
+/* -- taking the marks off ------------------------------------------------------------------------------------------ */
 
 static bool is_gone(int error)
 {
@@ -273,7 +273,8 @@ static void clear_elsewhere(struct marks *marks, bool all)
         clear_there(marks, lost[i], &holders[i]);
 }
 
-/* Clears the marks of those that so many looks have not shown, and forgets them. Returns how many could not be cleared. */
+/* Clears the marks of those that so many looks have not shown, and forgets them. Returns how many could not be
+ * cleared. */
 static size_t clear_missed(struct marks *marks, unsigned missed, bool search_all)
 {
     size_t kept = 0, failed = 0;
@@ -292,7 +293,7 @@ static size_t clear_missed(struct marks *marks, unsigned missed, bool search_all
     return failed;
 }
 
-/* -- the rounds -------------------------------------------------------------------------------------------------------- */
+/* -- the rounds ---------------------------------------------------------------------------------------------------- */
 
 static void follow_row(struct marked *marked, const struct handle_row *row)
 {
