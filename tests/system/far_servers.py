@@ -1,8 +1,8 @@
-"""PostgreSQL on the other side of a veth pair with an MTU of 1500, in a network namespace of its own: packets, segments and a
-round trip, which the loopback has not. Needs root (network namespaces, veth).
+"""PostgreSQL on the other side of a veth pair with an MTU of 1500, in a network namespace of its own: packets, segments
+and a round trip, which the loopback has not. Needs root (network namespaces, veth).
 
-The tests' own connections go by the unix socket, which no network namespace divides. Must never leave the namespace behind: it
-ends with the servers, and it is named after the process that made it, so that the next start sweeps it away."""
+The tests' own connections go by the unix socket, which no network namespace divides. Must never leave the namespace
+behind: it ends with the servers, and it is named after the process that made it, so that the next start sweeps it away."""
 import contextlib
 import os
 import subprocess
@@ -23,9 +23,9 @@ def ip(*words):
 def sweep_old_namespaces():
     """Those whose maker is gone. The pair ends with the namespace that one end of it is in."""
     for line in ip("netns", "list").splitlines():
-        name = line.split()[0] if line else ""
-        if name.startswith(PREFIX) and name[len(PREFIX):].isdigit() and not os.path.exists(f"/proc/{name[len(PREFIX):]}"):
-            ip("netns", "del", name)
+        maker = line.split()[0].removeprefix(PREFIX) if line.startswith(PREFIX) else ""
+        if maker.isdigit() and not os.path.exists(f"/proc/{maker}"):
+            ip("netns", "del", PREFIX + maker)
 
 
 class FarServers(Servers):
@@ -37,7 +37,8 @@ class FarServers(Servers):
         self.namespace = f"{PREFIX}{os.getpid()}"
         ip("netns", "add", self.namespace)
         here, there = f"{self.namespace}a", f"{self.namespace}b"
-        ip("link", "add", here, "mtu", "1500", "type", "veth", "peer", "name", there, "mtu", "1500", "netns", self.namespace)
+        peer = ("peer", "name", there, "mtu", "1500", "netns", self.namespace)
+        ip("link", "add", here, "mtu", "1500", "type", "veth", *peer)
         ip("addr", "add", f"{HERE}/30", "dev", here)
         ip("link", "set", here, "up")
         ip("-n", self.namespace, "addr", "add", f"{THERE}/30", "dev", there)

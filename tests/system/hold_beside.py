@@ -11,8 +11,9 @@ from servers import postgres_programs, wait_until
 
 def make_bench_tables(servers, database):
     """pgbench's own, owned by the app's role."""
-    run_tool([os.path.join(postgres_programs(), "pgbench"), "-i", "-q", "-s", "4", "-I", "dtgp", database.url("direct")],
-             "pgbench -i", env={"PATH": os.environ["PATH"]})
+    pgbench = os.path.join(postgres_programs(), "pgbench")
+    run_tool([pgbench, "-i", "-q", "-s", "4", "-I", "dtgp", database.url("direct")], "pgbench -i",
+             env={"PATH": os.environ["PATH"]})
 
 
 def allow_bench_tables(servers, database):
@@ -24,15 +25,15 @@ def hide_activity(servers, database):
     servers.sql(f"ALTER DATABASE {database.name} SET track_activities = off")
 
 
-def app_backends(servers, database):
-    """The backends that work for the app: not those of lastcall's own agent."""
-    return [row["pid"] for row in database.sessions() if row["state"] != "idle" or row["application_name"] != "lastcall"]
+def app_backends(database):
+    """The backends that work for the app: not that of lastcall's own agent, which asks who is active."""
+    return [row["pid"] for row in database.sessions() if "pg_stat_activity" not in row["query"]]
 
 
 def stop_backends(seconds):
     """SIGSTOP to all of the app's backends for so long."""
     def injure(servers, database):
-        pids = app_backends(servers, database)
+        pids = app_backends(database)
 
         def let_go():
             for pid in pids:

@@ -1,5 +1,5 @@
-"""The rows of the hold table: apps under full load (no pause between two transactions), by which route and as whom, and what each
-may cost. `test_hold.py` and `tests/check_stops.py` both take them from here; `hold_stop.py` measures a stop of one.
+"""The rows of the hold table: apps under full load (no pause between two transactions), by which route and as whom, and
+what each may cost. `test_hold.py` and `tests/check_stops.py` both take them from here; `hold_stop.py` measures a stop.
 
 Full load means that the app is never idle by itself: the bare run beside it must lose something."""
 import dataclasses
@@ -67,13 +67,15 @@ APPS = (
     App("threads, Python, Redis", PY, redis=True),
     App("threads, C", C),
     App("threads, C, hiredis", C, redis=True),
-    App("hiredis alone", C, {"ONLY_REDIS": "1", "SHORTEST_MS": "2", "LONGEST_MS": "10"}, redis=True, routes=("direct",), blind=True),
+    App("hiredis alone", C, {"ONLY_REDIS": "1", "SHORTEST_MS": "2", "LONGEST_MS": "10"}, redis=True, routes=("direct",),
+        blind=True),
     App("node, pg, ioredis", NODE, redis=True, needs="node"),
     App("asyncpg", ASYNCPG),
     App("pipelines 4 deep", ("{c}/pipeline_libpq",)),
     App("pgx", ("{c}/pgx_pool",), needs="go", quick=False),
     App("JDBC, a hook that finishes", JAVA, {"HOOK": "1"}, needs="java", quick=False, slack=0.2, bare_loses=False),
-    App("JDBC, 1 s, stop.end kill", JAVA, {**SECOND, **KILL}, needs="java", quick=False, code=137, transactions=8, after=0.1),
+    App("JDBC, 1 s, stop.end kill", JAVA, {**SECOND, **KILL}, needs="java", quick=False, code=137, transactions=8,
+        after=0.1),
     App("writes of 20 kB", PY, {"SIZE": "20000"}),
     App("writes of 20 kB, C", C, {"SIZE": "20000"}),
     App("COPY in", C, {"COPY": "20"}, after=0.1),
@@ -98,9 +100,11 @@ APPS = (
     App("two connections a flow, node", NODE, {"FLOW": "2"}, needs="node", median=0.3, longest=None, figures_only=True),
     App("two connections a flow, asyncpg", ASYNCPG, {"FLOW": "2"}, median=0.3, longest=None, figures_only=True,
         quick=False),
-    App("odd handles", ("/usr/bin/python3", "{hold}/odd_handles.py"), redis=True, transactions=600, median=0.2, killed_by_app=1, routes=DIRECT),
+    App("odd handles", ("/usr/bin/python3", "{hold}/odd_handles.py"), redis=True, transactions=600, median=0.2,
+        killed_by_app=1, routes=DIRECT),
     App("backends stopped for 0.1 s", PY, injure=stop_backends(0.1), after=0.2, routes=("direct", "tls")),
-    App("backends stopped for 1 s", PY, injure=stop_backends(1.0), after=0.3, routes=("direct", "tls"), unknown_allowed=True),
+    App("backends stopped for 1 s", PY, injure=stop_backends(1.0), after=0.3, routes=("direct", "tls"),
+        unknown_allowed=True),
     App("behind a veth pair", PY, far=True, routes=("direct", "tls")),
     App("behind a veth pair, 20 kB", C, {"SIZE": "20000"}, far=True, routes=("direct", "tls")),
     App("track_activities off", PY, prepare=hide_activity, blind=True, routes=("direct", "tls"), **IN_GRACE,

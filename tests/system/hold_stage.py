@@ -1,4 +1,4 @@
-"""What the apps of the hold rows need: node's modules, what javac and go make; and copies of all of it where every user may read.
+"""What the apps of the hold rows need: node's modules, what javac and go make; and copies of it that every user may read.
 
 Must never put anything into the tree: node's modules and what is compiled lie under build/."""
 import contextlib
@@ -18,12 +18,10 @@ def is_newer(made, *sources):
     return os.path.exists(made) and all(os.path.getmtime(made) >= os.path.getmtime(source) for source in sources)
 
 
-def say_why(done, what):
-    assert done.returncode == 0, f"{what}:\n{done.stdout}{done.stderr}"
-
-
 def run_tool(argv, what, **more):
-    say_why(subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300, check=False, **more), what)
+    done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300, check=False,
+                          **more)
+    assert done.returncode == 0, f"{what}:\n{done.stdout}{done.stderr}"
 
 
 def install_node_modules():
@@ -37,8 +35,8 @@ def install_node_modules():
     shutil.copyfile(wanted, there + ".new")
     shutil.copyfile(there + ".new", there)
     try:
-        run_tool(["npm", "install", "--prefix", NODE_HOME, "--no-audit", "--no-fund", "--no-package-lock", "--ignore-scripts"],
-                 "npm install of what tests/apps/hold/package.json names")
+        run_tool(["npm", "install", "--prefix", NODE_HOME, "--no-audit", "--no-fund", "--no-package-lock",
+                  "--ignore-scripts"], "npm install of what tests/apps/hold/package.json names")
     except BaseException:
         os.unlink(there)  # the next call tries again
         raise

@@ -1,4 +1,4 @@
-"""One stop of a hold row, measured. What is counted, and how, is stops.py's; this adds what the hold table asks for beyond it.
+"""One stop of a hold row, measured. What is counted, and how, is stops.py's; this adds what the hold table asks for.
 
 Must never measure with programs that a build may replace meanwhile: the Stage holds copies."""
 import contextlib
@@ -18,7 +18,7 @@ class HoldStop(Stop):
     user: str = ""
     half_done: int = 0           # committed, and the Redis part that follows each COMMIT never came
     jobs_lost: int = 0           # taken out of Redis, and the app never saw it
-    open_for: float = 0.0        # seconds: the longest age of a transaction that the server showed before the signal; pgbench only
+    open_for: float = 0.0        # seconds: the longest age of a transaction seen before the signal; pgbench only
     after: float = None          # seconds from the end of the longest transaction open at the signal to the end of all
 
 
@@ -26,8 +26,8 @@ def start(servers, row, how, database, directory, stage):
     """(run, journal). The files belong to whoever runs it."""
     app, name = row.app, f"{how}.{database.name}"
     journal = Journal(os.path.join(directory, f"{name}.journal"))
-    env = {**database.environment(row.route, app.redis), "JOURNAL": journal.path, "NODE_PATH": stage.path("node_modules"),
-           **app.environment}
+    env = {**database.environment(row.route, app.redis), "JOURNAL": journal.path,
+           "NODE_PATH": stage.path("node_modules"), **app.environment}
     if app.far:
         env["DATABASE_URL"] = env["DATABASE_URL"].replace("127.0.0.1", servers.address)
     if app.beside is http_clients:
@@ -38,19 +38,19 @@ def start(servers, row, how, database, directory, stage):
     if row.user == "user" and os.geteuid() == 0:
         prefix = as_user(NOBODY)
     if how == "lastcall":
-        words = [stage.path("lastcall"), "--grace", f"{app.grace:g}s", "--report", os.path.join(directory, f"{name}.report.json"),
-                 "--", *words]
+        report = os.path.join(directory, f"{name}.report.json")
+        words = [stage.path("lastcall"), "--grace", f"{app.grace:g}s", "--report", report, "--", *words]
     return Run(words, directory, env=env, name=name, prefix=prefix), journal
 
 
 def oldest_transaction(servers, database):
-    return float(servers.sql("SELECT coalesce(extract(epoch FROM max(clock_timestamp() - xact_start)), 0) FROM pg_stat_activity "
-                             "WHERE datname = %s", database.name)[0][0])
+    return float(servers.sql("SELECT coalesce(extract(epoch FROM max(clock_timestamp() - xact_start)), 0) "
+                             "FROM pg_stat_activity WHERE datname = %s", database.name)[0][0])
 
 
 def wait_for_load(app, run, journal, servers, database):
-    """Until the app has done some work; pgbench, which has no journal, by the server's counters. Returns the longest age of a
-    transaction seen meanwhile: pgbench -C leaves transactions open while it connects for others of its clients."""
+    """Until the app has done some work; pgbench, which has no journal, by the server's counters. Returns the longest age
+    of a transaction seen meanwhile: pgbench -C leaves transactions open while it connects for others of its clients."""
     if app.prepare is not allow_bench_tables:
         warm_up(run, journal, app.transactions)
         return 0.0
@@ -77,7 +77,7 @@ def longest_open(journal, signalled):
 
 
 def multi_cut(journal):
-    """MULTI answered, EXEC never: what Redis calls a discarded transaction. One whose EXEC was done is a lost reply instead."""
+    """MULTI answered, EXEC never: a discarded transaction. One whose EXEC was done is a lost reply instead."""
     return set(journal.of("M")) - journal.confirmed_by_redis()
 
 
@@ -120,8 +120,8 @@ def measure(servers, row, how, directory, stage):
 
 def complete(stop, row, database, journal, **more):
     errors = [line for line in journal.errors() if line.split()[0] not in row.app.ignored_errors]
-    found = HoldStop(**vars(stop), user=row.user, half_done=half_done(row.app, database), jobs_lost=jobs_lost(database, journal),
-                     **more)
+    found = HoldStop(**vars(stop), user=row.user, half_done=half_done(row.app, database),
+                     jobs_lost=jobs_lost(database, journal), **more)
     found.errors, found.killed = len(errors), stop.killed - row.app.killed_by_app
     found.aborted += len(multi_cut(journal) - database.redis_committed())
     return found

@@ -23,12 +23,13 @@ def figures(row, stop):
 
 
 def odd_rows(kept):
-    """(row, why) of the rows that are not as promised though each of their stops is: a median too long, nothing lost bare."""
+    """(row, why) of rows that are not as promised though each of their stops is: median too long, nothing lost bare."""
     for name, row in ROWS.items():
         stops, app = kept.get(name, {}), row.app
         seconds = [stop["seconds"] - stop["open_for"] for stop in stops.get("lastcall", [])]
-        if len(seconds) >= 5 and app.median and app.after is None and statistics.median(seconds) > app.median + app.slack:
-            yield name, f"median {statistics.median(seconds):.3f} s, promised {app.median + app.slack:.3f}"
+        promised = app.median + app.slack if app.median and app.after is None else None
+        if len(seconds) >= 5 and promised and statistics.median(seconds) > promised:
+            yield name, f"median {statistics.median(seconds):.3f} s, promised {promised:.3f}"
         if app.bare_loses and stops.get("bare") and not any(stop["lost_something"] for stop in stops["bare"]):
             yield name, "bare, nothing was lost"
 
@@ -44,7 +45,7 @@ def measure_row(row, servers, stage, directory, stops, wanted, keep):
 
 
 def measure_rows(kept, servers, directory, word, wanted, keep, summary):
-    """`wanted`: how → number of stops a row. `keep` is called after each stop; `summary` makes a line of a row's stops."""
+    """`wanted`: how → number of stops a row. `keep` is called after each; `summary` makes a line of a row's stops."""
     rows = [row for name, row in ROWS.items() if word in name]
     if not rows:
         return

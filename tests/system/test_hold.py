@@ -1,5 +1,5 @@
-"""The hold table, in short: each app once under full load, by one route and as one user in turn, 2 stops, a bare one beside it.
-`make check-stops` takes every app by every route, 20 stops a row. What a stop is judged by: hold_rows.py."""
+"""The hold table, in short: each app once under full load, by one route and as one user in turn, 2 stops, a bare one
+beside it. `make check-stops` takes every app by every route, 20 stops a row. What a stop is judged by: hold_rows.py."""
 import os
 
 import pytest
@@ -30,8 +30,8 @@ def explain(stop, directory):
     """The figures, what lastcall said of them without the connections, and the end of its log."""
     figures = {name: value for name, value in vars(stop).items() if name != "report" and value not in (0, None)}
     report = stop.report or {}
-    logs = sorted((os.path.join(directory, name) for name in os.listdir(directory) if name.endswith(".err")), key=os.path.getmtime)
-    with open(logs[-1], encoding="utf-8", errors="replace") as log:
+    logs = [os.path.join(directory, name) for name in os.listdir(directory) if name.endswith(".err")]
+    with open(max(logs, key=os.path.getmtime), encoding="utf-8", errors="replace") as log:
         return f"{figures}\nreport: {report.get('stop')}\nunknown: {report.get('unknown')}\n{log.read()[-3000:]}"
 
 
@@ -41,8 +41,8 @@ def report_agrees(row, stop):
     said = report["stop"]["aborted"]
     assert said is None or row.app.redis or said == stop.aborted, (said, stop.aborted)
     assert report["unknown"] or not nulls(report), report["stop"]
-    commands = [connection for target in report["targets"] if target["kind"] == "postgres" for connection in target["connections"]
-                if "command" in connection["outcome"]]
+    commands = [connection for target in report["targets"] if target["kind"] == "postgres"
+                for connection in target["connections"] if "command" in connection["outcome"]]
     if row.route in ("direct", "tls"):
         assert len(commands) == stop.killed, (len(commands), stop.killed)
 
@@ -65,6 +65,7 @@ def test_selection():
     """Pairwise: each app by each of its routes and as both users, each route as both users."""
     rows, apps = pairwise(), [app for app in APPS if possible(app)]
     assert {(row.app.name, row.route) for row in rows} == {(app.name, route) for app in apps for route in app.routes}
-    assert {(row.app.name, row.user) for row in rows} >= {(app.name, user) for app in apps if len(app.routes) > 1 for user in USERS}
+    assert {(row.app.name, row.user) for row in rows} >= \
+        {(app.name, user) for app in apps if len(app.routes) > 1 for user in USERS}
     assert {(row.route, row.user) for row in rows} == {(route, user) for route in ROUTES for user in USERS}
     assert {row.route for row in ROWS} == set(ROUTES) and {row.user for row in ROWS} == set(USERS)

@@ -1,5 +1,6 @@
-// LANES threads over a small pool of JDBC connections (pgjdbc: blocking sockets), one transaction of SHORTEST_MS to LONGEST_MS
-// after the other without a pause between them. No SIGTERM handler beyond the JVM's own, and no shutdown hook.
+// LANES threads over a small pool of JDBC connections (pgjdbc: blocking sockets), one transaction of SHORTEST_MS to
+// LONGEST_MS after the other without a pause between them. No SIGTERM handler beyond the JVM's own, and no
+// shutdown hook.
 // HOOK=1: a hook that lets each thread finish its transaction and closes the pool.
 import java.io.FileOutputStream;
 import java.net.URI;

@@ -1,4 +1,4 @@
-/* What the C apps of the hold rows share: parameters and the journal (../journal.py, lane.py say what its lines mean). */
+/* What the C apps of the hold rows share: parameters, and the journal (../journal.py, lane.py: what its lines mean). */
 #ifndef TESTS_APPS_HOLD_LANE_H
 #define TESTS_APPS_HOLD_LANE_H
 

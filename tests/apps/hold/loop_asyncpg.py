@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""One asyncio loop, LANES tasks over an asyncpg pool, one transaction after the other without a pause between them; lane.py
-says the rest. FLOW=2: each transaction does another one, on a second connection, before its end.
+"""One asyncio loop, LANES tasks over an asyncpg pool, one transaction after the other without a pause between them;
+lane.py says the rest. FLOW=2: each transaction does another one, on a second connection, before its end.
 
 statement_cache_size=0: PgBouncer in transaction mode knows no prepared statements."""
 import asyncio

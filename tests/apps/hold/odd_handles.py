@@ -1,9 +1,9 @@
 #!/usr/bin/python3
 """LANES threads as in threads.py, and beside them handles that are never quiet or never alive in the ordinary way:
-a session that LISTENs and does not read what comes, JOBS threads in BLPOP, a connection whose session the server has ended.
+a session that LISTENs and does not read what comes, JOBS threads in BLPOP, a connection whose session the server ended.
 
-Each transaction notifies the listener; after each COMMIT a job is pushed, which one of the BLPOP threads takes. The journal's
-`R id` is a push whose reply was seen, `P id` a job that was taken."""
+Each transaction notifies the listener; after each COMMIT a job is pushed, which one of the BLPOP threads takes. The
+journal's `R id` is a push whose reply was seen, `P id` a job that was taken."""
 import os
 import threading
 import time

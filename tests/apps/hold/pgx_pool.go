@@ -1,5 +1,5 @@
-// LANES goroutines over a pgx pool, one transaction of SHORTEST_MS to LONGEST_MS after the other without a pause between them.
-// No signal handler beyond the Go runtime's own.
+// LANES goroutines over a pgx pool, one transaction of SHORTEST_MS to LONGEST_MS after the other without a pause
+// between them. No signal handler beyond the Go runtime's own.
 package main
 
 import (

@@ -1,5 +1,5 @@
-/* LANES threads, each with a libpq connection in pipeline mode that keeps DEPTH (4) autocommit INSERTs under way at all times:
- * as soon as one is answered, the next is sent. No SIGTERM handler. */
+/* LANES threads, each with a libpq connection in pipeline mode that keeps DEPTH (4) autocommit INSERTs under way at all
+ * times: as soon as one is answered, the next is sent. No SIGTERM handler. */
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -19,8 +19,9 @@ static bool send_one(PGconn *pg, int lane, long number)
     char id[64];
     name_of(id, sizeof id, lane, number);
     lane_say("I %s", id);
-    bool sent = PQsendQueryParams(pg, "INSERT INTO work(id) SELECT $1 FROM pg_sleep(0.002)", 1, NULL, (const char *const[]){id},
-                                  NULL, NULL, 0) == 1 && PQpipelineSync(pg) == 1 && PQflush(pg) >= 0;
+    const char *insert = "INSERT INTO work(id) SELECT $1 FROM pg_sleep(0.002)";
+    bool sent = PQsendQueryParams(pg, insert, 1, NULL, (const char *const[]){id}, NULL, NULL, 0) == 1 &&
+                PQpipelineSync(pg) == 1 && PQflush(pg) >= 0;
     if (!sent)
         lane_see_error(id, PQerrorMessage(pg));
     return sent;

@@ -1,10 +1,10 @@
-// An event loop with pg and ioredis: LANES flows over a pg pool, one transaction of SHORTEST_MS to LONGEST_MS after the other
-// without a pause between them; with REDIS_URL MULTI, EXEC after each COMMIT. There is no `error` listener anywhere: a pooled
-// connection that is closed while it is idle ends the process, as it does in apps that forgot it.
+// An event loop with pg and ioredis: LANES flows over a pg pool, one transaction of SHORTEST_MS to LONGEST_MS after the
+// other without a pause between them; with REDIS_URL MULTI, EXEC after each COMMIT. There is no `error` listener
+// anywhere: a pooled connection that is closed while it is idle ends the process, as it does in apps that forgot it.
 //
 // FLOW=2: each transaction does another one, on a second connection, before its end.
-// PORT_FILE=path: a transaction for each HTTP request instead; the port is written there. HANDLER=good: SIGTERM closes the
-// server (which waits for its clients), then the pool.
+// PORT_FILE=path: a transaction for each HTTP request instead; the port is written there. HANDLER=good: SIGTERM closes
+// the server (which waits for its clients), then the pool.
 "use strict";
 const fs = require("fs");
 const http = require("http");

@@ -1,7 +1,8 @@
 #!/usr/bin/python3
-"""LANES threads over a psycopg2 pool, one transaction after the other without a pause between them; lane.py says the rest.
+"""LANES threads over a psycopg2 pool, one transaction after the other without a pause between them; lane.py says the
+rest. REDIS_URL: MULTI, EXEC after each COMMIT.
 
-REDIS_URL: MULTI, EXEC after each COMMIT.   FLOW=2: each transaction does another one, on a second connection, before its end.
+FLOW=2: each transaction does another one, on a second connection, before its end.
 LONG_QUERY=seconds: beside the threads one connection that sleeps in the server for so long."""
 import os
 import signal
@@ -90,7 +91,8 @@ def main():
         signal.signal(signal.SIGTERM, lambda *_: (journal.say("O", "SIGTERM"), stopping.set()))
     threads = [threading.Thread(target=work, args=(number,), daemon=True) for number in range(lane.LANES)]
     if "LONG_QUERY" in os.environ:
-        threads.append(threading.Thread(target=sleep_in_the_server, args=(float(os.environ["LONG_QUERY"]),), daemon=True))
+        seconds = float(os.environ["LONG_QUERY"])
+        threads.append(threading.Thread(target=sleep_in_the_server, args=(seconds,), daemon=True))
     for thread in threads:
         thread.start()
     journal.say("O", f"ready {os.getpid()}")

@@ -1,9 +1,9 @@
-/* LANES threads over a small pool of libpq connections, one transaction after the other without a pause between them, 3 or
- * STATEMENTS statements in SHORTEST_MS to LONGEST_MS. With REDIS_URL: MULTI, two commands, EXEC after each COMMIT, each of them
- * a round trip of hiredis' blocking API.
+/* LANES threads over a small pool of libpq connections, one transaction after the other without a pause between them, 3
+ * or STATEMENTS statements in SHORTEST_MS to LONGEST_MS. With REDIS_URL: MULTI, two commands, EXEC after each COMMIT,
+ * each of them a round trip of hiredis' blocking API.
  *
- * SIZE=bytes: what each INSERT carries. COPY=rows: the transaction is one COPY IN that takes that long. ONLY_REDIS=1: no
- * PostgreSQL at all. The journal's `M id`: the reply to MULTI was seen.
+ * SIZE=bytes: what each INSERT carries. COPY=rows: the transaction is one COPY IN that takes that long. ONLY_REDIS=1:
+ * no PostgreSQL at all. The journal's `M id`: the reply to MULTI was seen.
  * HANDLER: none; good (finishes, closes, exits); exit (a sigaction handler that calls _exit, as php-fpm's workers do);
  * sigwait, signalfd (SIGTERM blocked everywhere, the main thread waits for it, then as good); ignore. */
 #include <pthread.h>
