@@ -2,7 +2,7 @@
 and a round trip, which the loopback has not. Needs root (network namespaces, veth).
 
 The tests' own connections go by the unix socket, which no network namespace divides. Must never leave the namespace
-behind: it ends with the servers, and it is named after the process that made it, so that the next start sweeps it away."""
+behind: it ends with the servers, and it is named after the process that made it, so the next start sweeps it away."""
 import contextlib
 import os
 import subprocess

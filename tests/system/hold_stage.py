@@ -1,4 +1,4 @@
-"""What the apps of the hold rows need: node's modules, what javac and go make; and copies of it that every user may read.
+"""What the apps of the hold rows need: node's modules, what javac and go make; and copies that every user may read.
 
 Must never put anything into the tree: node's modules and what is compiled lie under build/."""
 import contextlib
