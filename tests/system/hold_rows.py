@@ -62,7 +62,7 @@ DIRECT = ("direct", "tls", "pgbouncer-session")
 
 APPS = (
     App("pgbench", PGBENCH, prepare=allow_bench_tables, transactions=200),
-    App("pgbench -C", (*PGBENCH, "-C"), prepare=allow_bench_tables, transactions=50),
+    App("pgbench -C", (*PGBENCH, "-C"), prepare=allow_bench_tables, transactions=50, quick=False),
     App("threads, Python", PY),
     App("threads, Python, Redis", PY, redis=True),
     App("threads, C", C),

@@ -444,7 +444,7 @@ START_TEST(an_agent_that_ends_at_once_is_started_more_and_more_slowly)
     create(self, "exit3");
     run_until(started == 4);
     ck_assert_str_eq(agent_keeper_last_loss(keeper), "it exited with code 3");
-    ck_assert(lost == 3 || lost == 4); /* the fourth may have ended already */
+    ck_assert_uint_ge(lost, 3); /* the fourth may have ended already, too */
     ck_assert_int_eq(last_loss, AGENT_ENDED);
     for (int i = 1; i < 4; i++)
         ck_assert_int_ge(started_at_us[i] - started_at_us[i - 1], (100 * US_PER_MS << (i - 1)) - 10 * US_PER_MS);
