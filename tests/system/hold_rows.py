@@ -101,7 +101,7 @@ APPS = (
     App("two connections a flow, asyncpg", ASYNCPG, {"FLOW": "2"}, median=0.3, longest=None, figures_only=True,
         quick=False),
     App("odd handles", ("/usr/bin/python3", "{hold}/odd_handles.py"), redis=True, transactions=600, median=0.2,
-        killed_by_app=1, routes=DIRECT),
+        killed_by_app=1, routes=DIRECT, quick=False),
     App("backends stopped for 0.1 s", PY, injure=stop_backends(0.1), after=0.2, routes=("direct", "tls")),
     App("backends stopped for 1 s", PY, injure=stop_backends(1.0), after=0.3, routes=("direct", "tls"),
         unknown_allowed=True),
