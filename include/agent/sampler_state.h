@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "agent/ledger/hidden.h"
 #include "agent/ledger/ledger.h"
 #include "agent/sampler.h"
 #include "agent/sockets/sockets.h"
@@ -23,6 +24,7 @@ struct probe {
     bool answered;                /* in this round: `answer` is valid */
     bool dead;                    /* was down, or unreachable for a whole round, and has not been up since */
     struct target_answer answer;
+    struct hidden hidden;         /* as of the last answer */
     int64_t asked_at_us;          /* in this round; -1 */
 };
 

@@ -106,6 +106,8 @@ static void probe_answered(void *context, struct target *target, const struct ta
         probe->pending = false;
         probe->answered = true;
         probe->answer = *answer;
+        if (answer->ok)
+            hidden_note(&probe->hidden, answer->sessions, answer->session_count, answer->asked_at_us);
     } else {
         probe_ask(probe);
     }
@@ -269,6 +271,7 @@ void sampler_destroy(struct sampler *sampler)
         target_destroy(sampler->probes[i].target);
         explicit_bzero(sampler->probes[i].message, sizeof *sampler->probes[i].message);
         free(sampler->probes[i].message);
+        hidden_finish(&sampler->probes[i].hidden);
     }
     sockets_destroy(sampler->sockets);
     free(sampler);

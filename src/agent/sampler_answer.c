@@ -55,6 +55,7 @@ static struct ledger_target ledger_target_of(const struct sampler *sampler, cons
         .answered = probe->answered && probe->answer.ok,
         .sessions = probe->answer.sessions,
         .session_count = probe->answer.session_count,
+        .hidden_since_us = probe->hidden.since_us,
     };
     target.address_count = probe_addresses(probe, target.addresses);
     return target;

@@ -275,8 +275,8 @@ static void give_up_unknowable(struct supervisor *s, int64_t now_us)
             continue;
         struct adopted *adopted = duplicate_of(s, handle);
         snprintf(handle->note, sizeof handle->note, "its session is not known");
-        if (adopted && adopted->fd >= 0)
-            socket_end_stream(adopted->fd);
+        if (adopted && adopted->fd >= 0) /* what is held must not leave: the end of a start-up would make a session yet */
+            (void)(is_held_back(adopted) ? socket_discard(adopted->fd) : socket_end_stream(adopted->fd));
         over(s, i, s->sweep.list[i].was_said ? OUTCOME_HANDED_BACK : OUTCOME_CLOSED_UNSEEN, now_us);
     }
 }

@@ -35,6 +35,11 @@ class Shell:
         self.text = after
         return before
 
+    def answer(self, command):
+        """What a command prints."""
+        self.type(command + "; echo answered-$((6*7))\n")
+        return self.expect("answered-42")
+
     def close(self):
         for pid in [*descendants(self.pid), self.pid]:
             with contextlib.suppress(ProcessLookupError):
@@ -89,8 +94,11 @@ def test_twice_and_in_the_background(shell, command):
         shell.type("\x1a")
         shell.expect("Stopped")
         shell.type("bg\n")
-        # In the background it reads from the terminal and is stopped for that (SIGTTIN).
-        wait_until(lambda: status(app, "State").startswith("T"), 2, "stopped by the terminal")
+        # In the background it reads from the terminal and is stopped for that (SIGTTIN). A shell that has not seen this
+        # yet takes the job for running, and its fg would continue nothing.
+        shell.expect(" &")
+        wait_until(lambda: "Stopped" in shell.answer("jobs"), 2, "stopped by the terminal")
+        assert status(app, "State").startswith("T")
         shell.type("fg\n")
         wait_until(lambda: not status(app, "State").startswith("T"), 2, "the app goes on")
         shell.type(turn + "\n")

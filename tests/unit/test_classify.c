@@ -474,14 +474,68 @@ START_TEST(absent_is_a_start_up_first)
 {
     one(POSTGRES);
     scene.rows[0].state = SESSION_ABSENT;
-    ck_assert_int_eq(stands_after(0), STANDING_IN_FLIGHT);
+    scene.rows[0].bytes_sent = 0;
+    ck_assert_int_eq(stands_after(0), STANDING_IDLE); /* connected, and nothing said */
     ck_assert(scene_handle(&scene, 0)->starting);
-    ck_assert_int_eq(stands_after(990 * MS), STANDING_IN_FLIGHT);
-    ck_assert_int_eq(stands_after(20 * MS), STANDING_EXEMPT); /* the server has ended it */
-    scene.rows[0].bytes_sent++;
+    scene.rows[0].bytes_sent = 90;
+    ck_assert_int_eq(stands_after(MS), STANDING_IN_FLIGHT); /* the server may make a session of it */
+    scene.rows[0].unread_bytes = 1;
+    ck_assert_int_eq(stands_after(MS), STANDING_IDLE); /* it waits for the app's next word, and for no request */
+    scene.rows[0].unread_bytes = 0;
+    scene.rows[0].unacked_bytes = scene.rows[0].unsent_bytes = 90;
+    ck_assert_int_eq(stands_after(MS), STANDING_IDLE);
+    scene.rows[0].unacked_bytes = scene.rows[0].unsent_bytes = 0;
     ck_assert_int_eq(stands_after(MS), STANDING_IN_FLIGHT);
+    ck_assert_int_eq(stands_after(1010 * MS), STANDING_EXEMPT); /* the server has ended it */
     scene.rows[0].unacked_bytes = 1;
     ck_assert_int_eq(stands_after(5 * S), STANDING_IN_FLIGHT);
+}
+END_TEST
+
+/* It had a session, and what lies unread may be its last reply; or nobody knows whether it had one. */
+START_TEST(absent_may_be_the_end_of_a_session)
+{
+    one(POSTGRES);
+    if (_i == 0)
+        stands_after(0);
+    scene.rows[0].state = SESSION_ABSENT;
+    scene.rows[0].unread_bytes = 40;
+    ck_assert_int_eq(stands_after(MS), STANDING_IN_FLIGHT);
+}
+END_TEST
+
+/* Redis takes requests before it shows a client. */
+START_TEST(absent_at_redis_may_have_asked)
+{
+    one(REDIS);
+    scene.rows[0].state = SESSION_ABSENT;
+    ck_assert_int_eq(stands_after(0), STANDING_IN_FLIGHT);
+    ck_assert_int_eq(stands_after(990 * MS), STANDING_IN_FLIGHT);
+    ck_assert_int_eq(stands_after(20 * MS), STANDING_EXEMPT);
+    scene.rows[0].unacked_bytes = 1;
+    ck_assert_int_eq(stands_after(5 * S), STANDING_IN_FLIGHT);
+}
+END_TEST
+
+/* The session is there, the last word of its start-up is unread: it was corked while there was no session, and nothing
+ * has left since. */
+START_TEST(a_fresh_session_was_asked_nothing)
+{
+    scene_init(&scene, HOLD_MARKS, 1, POSTGRES);
+    stands_after(0);
+    scene.facts.count = 2;
+    scene.rows[1] = scene_row(2, POSTGRES);
+    scene.rows[1].state = SESSION_ABSENT;
+    scene.rows[1].last_sent_ms = scene.rows[1].last_received_ms = 0;
+    stands_after(MS);
+    scene_hands(&scene); /* it is corked */
+    stands_after(MS);
+    scene.rows[1].state = SESSION_IDLE;
+    scene.rows[1].bytes_received += 400, scene.rows[1].unread_bytes = 400, scene.rows[1].last_received_ms = 0;
+    if (_i == 1)
+        scene.rows[1].bytes_sent += 50, scene.rows[1].last_sent_ms = 0; /* a request has left all the same */
+    stands_after(MS);
+    ck_standing(&scene, 1, _i == 1 ? STANDING_IN_FLIGHT : STANDING_IDLE);
 }
 END_TEST
 
@@ -613,6 +667,9 @@ static Suite *make_suite(void)
     tcase_add_test(tcase, an_unread_notification_hides_no_request);
     tcase_add_loop_test(tcase, a_closed_session_is_exempt_when_its_last_word_is_read, 0, 3);
     tcase_add_test(tcase, absent_is_a_start_up_first);
+    tcase_add_loop_test(tcase, absent_may_be_the_end_of_a_session, 0, 2);
+    tcase_add_test(tcase, absent_at_redis_may_have_asked);
+    tcase_add_loop_test(tcase, a_fresh_session_was_asked_nothing, 0, 2);
     tcase_add_test(tcase, a_transaction_left_idle_for_long_is_given_up);
     tcase_add_test(tcase, by_name_only_nothing_unread_or_unsent_is_at_rest_while_one_is_busy);
     tcase_add_loop_test(tcase, a_new_socket_begins_anew, 0, 2);

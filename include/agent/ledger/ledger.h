@@ -25,6 +25,7 @@ struct ledger_target {
     bool answered;          /* within this look; else the sessions are nothing */
     const struct session *sessions;
     size_t session_count;
+    int64_t hidden_since_us; /* as in struct hidden */
 };
 
 struct ledger_input {

@@ -34,6 +34,7 @@ struct socket_fact {
     uint64_t bytes_sent, bytes_acked, bytes_received;
     uint32_t data_segments_out, data_segments_in, timer_ms;
     int64_t looked_at_us;
+    int64_t absent_at_us; /* when a look at all sockets did not show it yet, the last one before it did; 0: not known */
 };
 
 struct socket_table {

@@ -16,7 +16,9 @@ struct hold_handle {
     bool unasked;                /* what lies unread came when nothing was asked: a notification */
     bool given_up;
     bool greeted;                /* the start-up is over and read */
+    bool fresh;                  /* its session is new, and nothing has been asked of it */
     bool starting;               /* in that round: the session is starting up; its exchange is let through */
+    bool appeared;               /* the hold's first round did not show it */
     int64_t first_seen_us;
     int64_t unbraked_at_us;      /* when its brake was last taken off; 0: never */
     int64_t unread_since_us;     /* since when something lies unread, and nothing of it was read */

@@ -89,6 +89,7 @@ struct hold {
     unsigned gathering;          /* in it, so many were in flight that GATHER waits for: not Redis' that run unmarked */
     unsigned leaving;            /* in it, so many were held that would leave by themselves too soon */
     bool mixed[WIRE_TARGETS];    /* in it, a session joined by name only was busy: which handle is its, is a guess */
+    bool at_work;                /* in it, something was in flight that was not only starting up */
     bool any_open;               /* in it, some session had work open: not only a reply unread, not only starting up */
     int64_t closed_at_us;        /* when that was last not so in STAGE_RELEASE */
     char why[128];               /* why the last round was not still: the first handle in flight, for the log */

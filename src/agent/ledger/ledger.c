@@ -14,7 +14,7 @@
 struct view {
     const struct ledger_target *target;
     struct session_index by_client, by_named_client, by_id;
-    bool hides;  /* some sessions show no client: one that is not found may be among them */
+    bool hides;  /* some sessions show no client: one that is not found may be among them (agent/ledger/hidden.h) */
 };
 
 /* What is known of one socket so far. */
@@ -300,7 +300,8 @@ static void copy_session(const struct join *join, struct handle_row *row, const 
 /* True when the server would have shown the session of this socket, had there been one. */
 static bool absence_is_known(const struct view *view, const struct socket_fact *socket)
 {
-    return view->target->answered && view->target->translated == 0 && !view->hides && socket->path < 0;
+    bool is_hidden = view->hides && view->target->hidden_since_us >= socket->absent_at_us;
+    return view->target->answered && view->target->translated == 0 && !is_hidden && socket->path < 0;
 }
 
 static void make_row(const struct join *join, size_t i, struct handle_row *row)

@@ -25,6 +25,8 @@ struct sockets {
     struct owners *owners;
     struct socket_table now;   /* all sockets that lead to a target */
     struct socket_table ours;  /* those of the app tree: the last answer */
+    struct socket_table next;  /* room for the next answer */
+    int64_t whole_at_us;       /* when the last look began that showed all; 0: there was none, or it failed */
     int64_t dumped_at_us, dump_took_us, refused_until_us;
     uint64_t dumped_for;       /* what the last dump was asked for */
     bool whole;                /* `now` shows all of them, not only those known before */
@@ -52,6 +54,7 @@ void sockets_destroy(struct sockets *sockets)
     owners_destroy(sockets->owners);
     socket_table_finish(&sockets->now);
     socket_table_finish(&sockets->ours);
+    socket_table_finish(&sockets->next);
     free(sockets);
 }
 
@@ -175,15 +178,23 @@ static uint8_t look_at_kernel(struct sockets *sockets, const struct sockets_ques
 
 static int keep_ours(struct sockets *sockets)
 {
-    sockets->ours.count = 0;
-    for (size_t i = 0; i < sockets->now.count; i++)
-        if (sockets->now.at[i].holders && socket_table_add(&sockets->ours, &sockets->now.at[i]) < 0)
+    sockets->next.count = 0;
+    for (size_t i = 0; i < sockets->now.count; i++) {
+        struct socket_fact *fact = &sockets->now.at[i];
+        const struct socket_fact *before = socket_table_find(&sockets->ours, fact->inode);
+        fact->absent_at_us = before ? before->absent_at_us : sockets->whole_at_us;
+        if (fact->holders && socket_table_add(&sockets->next, fact) < 0)
             return -1;
+    }
+    struct socket_table ours = sockets->ours;
+    sockets->ours = sockets->next;
+    sockets->next = ours;
     return 0;
 }
 
 struct sockets_answer sockets_look(struct sockets *sockets, const struct sockets_question *question)
 {
+    int64_t began_us = clock_now_us();
     struct sockets_answer answer = {.sockets_seen = look_at_kernel(sockets, question)};
     socket_table_sort(&sockets->now);
     owners_count_root(sockets->owners, question->with_root);
@@ -197,6 +208,8 @@ struct sockets_answer sockets_look(struct sockets *sockets, const struct sockets
         answer.owners_seen = 0;
         sockets->ours.count = 0;
     }
+    if (sockets->whole)
+        sockets->whole_at_us = answer.sockets_seen && answer.owners_seen ? began_us : 0;
     answer.at = sockets->ours.at;
     answer.count = sockets->ours.count;
     return answer;

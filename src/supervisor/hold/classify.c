@@ -10,6 +10,7 @@
 #define UNREAD_LIMIT_US INT64_C(100000)  /* nobody asked for it and nobody reads it: a notification, a FATAL */
 #define REPLY_LIMIT_US INT64_C(1000000)  /* nobody reads a reply: an app that pauses (GC, CPU quota) does so for less */
 #define NUDGE_AGAIN_US INT64_C(50000)
+#define GREETING_US INT64_C(20000)
 #define ABSENT_LIMIT_US INT64_C(1000000) /* a connection without a session that does nothing any more */
 #define WAITED_LIMIT_US INT64_C(2000000) /* a thread that waits on an idle session for this long waits for a notification */
 #define ANSWERS_SPAN_US INT64_C(150000)
@@ -278,22 +279,60 @@ static classify_fn *const by_state[] = {
     [SESSION_REPLICATION] = classify_exempt,
 };
 
-/* A server does not show a session of whose role it is not sure yet: a handle that appeared a moment ago is such a one. */
-static bool is_starting(const struct hold *hold, const struct hold_handle *handle, const struct handle_row *row,
-                        int64_t now_us)
+static bool is_new(const struct hold_handle *handle, int64_t now_us)
 {
-    bool appeared = handle->first_seen_us > hold->began_us && now_us - handle->first_seen_us < ABSENT_LIMIT_US;
-    bool greeting = row->state == SESSION_IDLE && appeared && !handle->greeted;
+    return handle->appeared && now_us - handle->first_seen_us < ABSENT_LIMIT_US;
+}
+
+/* A server does not show a session of whose role it is not sure yet: a handle that appeared a moment ago is such a one. */
+static bool is_starting(const struct hold_handle *handle, const struct handle_row *row, int64_t now_us)
+{
+    bool greeting = row->state == SESSION_IDLE && is_new(handle, now_us) && !handle->greeted;
     return row->state == SESSION_STARTING || row->state == SESSION_ABSENT || greeting ||
-           (row->state == SESSION_UNKNOWN && appeared);
+           (row->state == SESSION_UNKNOWN && is_new(handle, now_us));
 }
 
 /* The app has read the last message of the start-up: from then on it may write. A thread that connects waits for it, and
- * may have others to serve (libpq's blocking PQconnectdb in an event loop). */
-static void note_greeting(struct hold_handle *handle, const struct handle_row *row)
+ * may have others to serve (libpq's blocking PQconnectdb in an event loop). The session is idle before that message
+ * arrives: nothing unread says so only when nothing has come for a while. */
+static void note_greeting(struct hold_handle *handle, const struct handle_row *row, int64_t now_us)
 {
     bool silent = row->state == SESSION_STARTING || row->state == SESSION_ABSENT || row->state == SESSION_UNKNOWN;
-    handle->greeted |= !silent && (row->unread_bytes == 0 || row->unsent_bytes > 0 || row->state != SESSION_IDLE);
+    bool quiet = now_us - handle->quiet_since_us >= GREETING_US + 2 * (int64_t)row->rtt_us;
+    bool read = (row->unread_bytes == 0 && quiet) || !is_new(handle, now_us);
+    handle->greeted |= !silent && (read || row->unsent_bytes > 0 || row->state != SESSION_IDLE);
+}
+
+static bool has_no_session(const struct handle_row *row)
+{
+    return row->state == SESSION_STARTING || row->state == SESSION_ABSENT;
+}
+
+/* It had no session when its writes were kept back already: a request can have left only by a step, and no step was due
+ * once it had one. */
+static void note_fresh(struct hold_handle *handle, const struct handle_row *row)
+{
+    if (has_no_session(row))
+        handle->fresh = handle->corked && handle->has_base && !handle->greeted;
+    else
+        handle->fresh &= row->state == SESSION_IDLE && row->unsent_bytes == 0 && row->bytes_sent == handle->base_sent;
+}
+
+/* The server waits for the app's next word: it makes no session by itself. */
+static bool start_up_rests(const struct handle_row *row)
+{
+    bool app_turn = row->unread_bytes > 0 && !on_the_way(row);
+    return row->has_info && (row->unsent_bytes > 0 || app_turn || row->bytes_sent == 0);
+}
+
+/* PostgreSQL and PgBouncer take no request from a client that has no session yet, so nothing of it can be lost: neither
+ * while it starts up, nor while the last word of the start-up lies unread. Redis takes requests before it shows a client.
+ * What is seen for the first time with something unread may have had a session until a moment ago. */
+static bool has_asked_nothing(const struct hold *hold, const struct hold_handle *handle, const struct handle_row *row)
+{
+    bool by_session = row->target < WIRE_TARGETS && hold->kinds[row->target] != TARGET_REDIS;
+    bool starts = has_no_session(row) && !handle->greeted && (handle->round > 0 || row->unread_bytes == 0);
+    return by_session && ((starts && start_up_rests(row)) || handle->fresh);
 }
 
 void classify_handle(struct hold *hold, struct hold_handle *handle, const struct handle_row *row,
@@ -301,8 +340,11 @@ void classify_handle(struct hold *hold, struct hold_handle *handle, const struct
 {
     unsigned state = row->state < sizeof by_state / sizeof *by_state ? row->state : SESSION_UNKNOWN;
     by_state[state](hold, handle, row, hint, now_us);
-    note_greeting(handle, row);
-    handle->starting = is_starting(hold, handle, row, now_us);
+    note_greeting(handle, row, now_us);
+    note_fresh(handle, row);
+    handle->starting = is_starting(handle, row, now_us);
+    if (handle->standing == STANDING_IN_FLIGHT && has_asked_nothing(hold, handle, row))
+        stands(handle, STANDING_IDLE, false, false);
     if (handle->given_up && handle->standing == STANDING_IN_FLIGHT)
         handle->standing = STANDING_GIVEN_UP;
 }

@@ -127,6 +127,7 @@ static void count_standing(struct hold *hold, const struct handle_row *row, cons
     hold->counted.unknown += handle->unknown;
     hold->gathering += !runs_unmarked(hold, row) || handle->open;
     hold->gathering_others += !is_redis(hold, row);
+    hold->at_work |= !handle->starting;
     hold->any_open |= handle->open && !handle->starting;
     say_why(hold, row, handle);
 }
@@ -141,10 +142,11 @@ static bool leaves_too_soon(const struct hold_handle *handle, const struct handl
            row->timer_ms < LEFT_LEAST_MS + 2 * (int64_t)row->rtt_us / 1000 + since_ms;
 }
 
-/* Exempt and given up handles may move as they like. */
+/* Exempt and given up handles may move as they like, and a start-up that carries nothing yet, once it is corked. */
 static bool matters(const struct hold_handle *handle)
 {
-    return handle->standing != STANDING_EXEMPT && handle->standing != STANDING_GIVEN_UP;
+    return handle->standing != STANDING_EXEMPT && handle->standing != STANDING_GIVEN_UP &&
+           !(handle->starting && handle->standing == STANDING_IDLE && handle->has_base);
 }
 
 static bool look_at_row(struct hold *hold, const struct facts *facts, size_t i, const struct hold_hint *hint, int64_t now_us)
@@ -154,6 +156,7 @@ static bool look_at_row(struct hold *hold, const struct facts *facts, size_t i, 
     if (!handle)
         return false;
     int64_t quiet_since_us = handle->quiet_since_us;
+    handle->appeared |= handle->round == 0 && hold->round > 1;
     handle->was_open = handle->round && handle->standing == STANDING_IN_FLIGHT && handle->open;
     bool in_transaction = handle->was_open && handle->app_turn;
     bool moved = history_notes_movement(handle, row, now_us);
@@ -200,7 +203,7 @@ static bool look_at_rows(struct hold *hold, const struct facts *facts, const str
     bool ok = true;
     hold->round++;
     hold->counted = (struct hold_count){0};
-    hold->any_open = hold->waited_on = hold->nudge = false;
+    hold->any_open = hold->at_work = hold->waited_on = hold->nudge = false;
     hold->gathering = hold->gathering_others = hold->leaving = 0;
     hold->others = false;
     hold->why[0] = 0;
@@ -222,13 +225,15 @@ static bool can_be_marked(const struct hold *hold, const struct hold_handle *han
 }
 
 /* Whose is the write that is seen here? A thread that runs may be between its write and its wait: twice that is put down
- * to chance. */
+ * to chance. Who waits for a start-up alone may be an event loop all the same. */
 static void learn(struct hold_handle *handle, const struct handle_row *row, const struct hold_hint *hint)
 {
     bool asked = row->unsent_bytes > 0 || row->state == SESSION_ACTIVE;
+    if (handle->starting)
+        return;
     if (hint && hint->waited == WAITED_ALONE)
         handle->thread = hint->thread;
-    else if (!hint || hint->waited == WAITED_UNKNOWN || row->epoll == 1)
+    else if (!hint || hint->waited == WAITED_UNKNOWN || hint->waited == WAITED_WITH_OTHERS || row->epoll == 1)
         handle->by_loop = true;
     else if (asked && (!hint->running || ++handle->unwaited > UNWAITED_MOST))
         handle->by_loop = true;
@@ -239,9 +244,9 @@ static struct hold_order order_exempt(const struct handle_row *row)
     return (struct hold_order){.cork = true, .step = row->unsent_bytes > 0};
 }
 
-static struct hold_order order_learn(struct hold_handle *handle, const struct handle_row *row)
+static struct hold_order order_learn(const struct hold *hold, const struct hold_handle *handle, const struct handle_row *row)
 {
-    (void)handle;
+    (void)hold, (void)handle;
     return (struct hold_order){.cork = true, .step = row->unsent_bytes > 0};
 }
 
@@ -254,25 +259,29 @@ static bool may_read(const struct handle_row *row)
     return row->unread_bytes > 0 && !works;
 }
 
-/* In flight: woken up for what has arrived, asleep for what will arrive; at its boundary: asleep. */
-static struct hold_order order_gather(struct hold_handle *handle, const struct handle_row *row)
+/* In flight: woken up for what has arrived, asleep for what will arrive; at its boundary: asleep. A start-up goes on: the
+ * thread that connects may have others to serve. */
+static struct hold_order order_gather(const struct hold *hold, const struct hold_handle *handle, const struct handle_row *row)
 {
-    bool flying = handle->standing == STANDING_IN_FLIGHT || handle->standing == STANDING_GIVEN_UP;
+    (void)hold;
+    bool flying = handle->standing == STANDING_IN_FLIGHT || handle->standing == STANDING_GIVEN_UP || handle->starting;
     return (struct hold_order){.cork = true,
                                .brake = !handle->starting && !(flying && may_read(row) && !handle->blocking),
                                .step = flying && row->unsent_bytes > 0};
 }
 
-/* Nobody is braked: what has gone into flight again is stepped to its next boundary, and stays there held. */
-static struct hold_order order_release(struct hold_handle *handle, const struct handle_row *row)
+/* Nobody is braked: what has gone into flight again is stepped to its next boundary, and stays there held. A start-up that
+ * nobody waits for any more stands where it is. */
+static struct hold_order order_release(const struct hold *hold, const struct hold_handle *handle, const struct handle_row *row)
 {
-    struct hold_order order = order_gather(handle, row);
+    struct hold_order order = order_gather(hold, handle, row);
+    bool needed = !handle->starting || hold->at_work;
     order.brake = false;
-    order.step |= handle->leaving;
+    order.step = (order.step && needed) || handle->leaving;
     return order;
 }
 
-typedef struct hold_order order_fn(struct hold_handle *, const struct handle_row *);
+typedef struct hold_order order_fn(const struct hold *, const struct hold_handle *, const struct handle_row *);
 static order_fn *const by_stage[] = {
     [STAGE_LEARN] = order_learn, [STAGE_GATHER] = order_gather, [STAGE_RELEASE] = order_release};
 
@@ -291,7 +300,7 @@ static void give_orders(struct hold *hold, const struct facts *facts, const stru
         if (!handle || !can_be_marked(hold, handle, row))
             continue;
         bool exempt = handle->standing == STANDING_EXEMPT;
-        struct hold_order order = exempt ? order_exempt(row) : by_stage[hold->stage](handle, row);
+        struct hold_order order = exempt ? order_exempt(row) : by_stage[hold->stage](hold, handle, row);
         if (hold->stage == STAGE_GATHER && flows_let_through(hold, handle, hints ? &hints[i] : NULL)) {
             order.brake = false;
             order.step = row->unsent_bytes > 0;

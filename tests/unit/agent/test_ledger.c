@@ -122,7 +122,15 @@ START_TEST(unknown_when_the_server_did_not_say)
     sessions[0][0].client = (struct endpoint){.family = ENDPOINT_NONE}; /* no right to see it: it may be this one */
     join(1);
     assert_row(0, KNOWN_SOCKET_ONLY, SESSION_UNKNOWN, 0);
-    pg->session_count = 0;
+    pg->hidden_since_us = 500;
+    sockets[0].absent_at_us = 500;
+    join(1);
+    assert_row(0, KNOWN_SOCKET_ONLY, SESSION_UNKNOWN, 0);
+    sockets[0].absent_at_us = 501; /* all that are hidden were there before the socket was */
+    join(1);
+    assert_row(0, KNOWN_SOCKET_ONLY, SESSION_ABSENT, 0);
+    sockets[0].absent_at_us = 0;
+    pg->session_count = 0, pg->hidden_since_us = 0;
     join(1);
     assert_row(0, KNOWN_SOCKET_ONLY, SESSION_ABSENT, 0);
     pg->translated = -1; /* nobody knows whether it would be found */
