@@ -436,6 +436,23 @@ START_TEST(what_has_lain_there_for_long_is_exempt_at_once)
 }
 END_TEST
 
+/* Unread since before the first look, and more comes with each round: nothing was asked, so nothing of it is a reply. */
+START_TEST(what_comes_on_top_is_no_reply_either)
+{
+    one(POSTGRES);
+    scene.rows[0].unread_bytes = 30;
+    scene.rows[0].last_sent_ms = 5000, scene.rows[0].last_received_ms = 4;
+    scene.rows[0].state_age_us = 5 * S;
+    ck_assert_int_eq(stands_after(0), STANDING_IN_FLIGHT);
+    for (int i = 0; i < 4; i++) {
+        scene_notifies(&scene, 0, 30);
+        ck_assert_int_eq(stands_after(20 * MS), STANDING_IN_FLIGHT);
+    }
+    scene_notifies(&scene, 0, 30);
+    ck_assert_int_eq(stands_after(30 * MS), STANDING_EXEMPT);
+}
+END_TEST
+
 /* A request behind a notification that nobody read. */
 START_TEST(an_unread_notification_hides_no_request)
 {
@@ -664,6 +681,7 @@ static Suite *make_suite(void)
     tcase_add_loop_test(tcase, what_grows_is_not_read, 0, 2);
     tcase_add_test(tcase, the_brakes_time_does_not_count);
     tcase_add_test(tcase, what_has_lain_there_for_long_is_exempt_at_once);
+    tcase_add_test(tcase, what_comes_on_top_is_no_reply_either);
     tcase_add_test(tcase, an_unread_notification_hides_no_request);
     tcase_add_loop_test(tcase, a_closed_session_is_exempt_when_its_last_word_is_read, 0, 3);
     tcase_add_test(tcase, absent_is_a_start_up_first);

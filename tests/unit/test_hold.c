@@ -555,10 +555,29 @@ START_TEST(whose_turn_it_is)
     marks(1);
     scene.rows[0].state = (uint8_t)rows[_i].state;
     scene.rows[0].waits_for_client = rows[_i].waits;
-    scene.rows[0].last_sent_ms = 8, scene.rows[0].last_received_ms = rows[_i].came_in ? 8 : 12;
+    scene.rows[0].last_sent_ms = 8, scene.rows[0].last_received_ms = rows[_i].came_in ? 4 : 12;
     scene_round(&scene, 0);
     ck_assert_int_eq(scene_handle(&scene, 0)->app_turn, rows[_i].turn);
     scene_writes(&scene, 0, 10);
+    scene_round(&scene, MS);
+    ck_assert(!scene_handle(&scene, 0)->app_turn);
+}
+END_TEST
+
+/* Equal ages tell nothing; what the rounds saw does. */
+START_TEST(equal_ages_are_nobodys_turn)
+{
+    marks(1);
+    scene.rows[0].state = SESSION_ACTIVE;
+    scene.rows[0].last_sent_ms = scene.rows[0].last_received_ms = 1000;
+    scene_round(&scene, 0);
+    ck_assert(!scene_handle(&scene, 0)->app_turn);
+    scene.rows[0].bytes_received += 90;
+    scene_round(&scene, MS);
+    ck_assert(scene_handle(&scene, 0)->app_turn);
+    scene_round(&scene, MS);
+    ck_assert(scene_handle(&scene, 0)->app_turn);
+    scene.rows[0].bytes_sent += 90, scene.rows[0].bytes_received += 90;
     scene_round(&scene, MS);
     ck_assert(!scene_handle(&scene, 0)->app_turn);
 }
@@ -943,6 +962,7 @@ static Suite *make_suite(void)
     tcase_add_test(tcase, unix_sockets_are_never_marked);
     tcase_add_test(tcase, what_is_released_has_time_to_be_read);
     tcase_add_loop_test(tcase, whose_turn_it_is, 0, 6);
+    tcase_add_test(tcase, equal_ages_are_nobodys_turn);
     tcase_add_test(tcase, without_sock_diag_it_only_watches);
     tcase_add_test(tcase, an_exempt_handle_keeps_no_brake);
     tcase_add_loop_test(tcase, a_thread_with_a_transaction_elsewhere_is_let_through, 0, 3);

@@ -37,6 +37,7 @@ struct hold_handle {
     /* learning */
     int32_t thread;              /* that waited for it alone; 0: not known */
     bool had_transaction;        /* in a transaction block since it last stood at a boundary */
+    bool last_in;                /* what moved last came in */
     bool app_turn;               /* in a transaction that waits for the app's next request */
     bool through;                /* let through on a guess (flows.c) */
     bool was_open;               /* open in the round before the last */

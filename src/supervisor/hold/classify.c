@@ -143,9 +143,12 @@ static bool came_long_after(const struct hold_handle *handle, const struct handl
 static bool is_unasked(const struct hold_handle *handle, const struct handle_row *row)
 {
     bool all_before = handle->unread == 0 || handle->unasked, none_now = row->bytes_received == handle->received;
-    return row->unread_bytes > 0 &&
-           (came_long_after(handle, row) || (all_before && none_left_since_round(handle, row) &&
-                                             (came_by_itself(handle, row) || (handle->unread > 0 && none_now))));
+    if (row->unread_bytes == 0 || came_long_after(handle, row))
+        return row->unread_bytes > 0;
+    if (!none_left_since_round(handle, row))
+        return false;
+    return (handle->unasked && handle->answered) || /* nothing was asked since: what comes is no answer */
+           (all_before && (came_by_itself(handle, row) || (handle->unread > 0 && none_now)));
 }
 
 static void classify_unread(struct hold_handle *handle, const struct handle_row *row, bool all_answered, int64_t now_us)

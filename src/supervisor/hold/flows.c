@@ -90,22 +90,33 @@ static bool begins_transactions(const struct hold *hold, uint32_t bytes)
     return false;
 }
 
-/* It is the app's turn on it: nothing to read, nothing written, nothing on the way, in a transaction. PgBouncer calls all
- * of a transaction active; if the server behind it does not tell either, the ages of the last bytes do, more or less: a
- * guess may be wrong. */
-static bool is_app_turn(const struct handle_row *row)
+/* What moved last on it came in: by the ages of the last bytes; or, where they are equal, by what the rounds saw. */
+static bool last_came_in(const struct hold_handle *handle, const struct handle_row *row)
 {
-    bool last_came_in = row->has_info && row->last_received_ms <= row->last_sent_ms;
+    bool sent = row->bytes_sent != handle->sent, received = row->bytes_received != handle->received;
+    if (!row->has_info)
+        return false;
+    if (row->last_received_ms != row->last_sent_ms)
+        return row->last_received_ms < row->last_sent_ms;
+    return handle->round && !sent && (received || handle->last_in);
+}
+
+/* It is the app's turn on it: nothing to read, nothing written, nothing on the way, in a transaction. PgBouncer calls all
+ * of a transaction active; if the server behind it does not tell either, whether the last bytes came in does, more or
+ * less: a guess may be wrong. */
+static bool is_app_turn(const struct hold_handle *handle, const struct handle_row *row)
+{
     if (row->unread_bytes || row->unacked_bytes)
         return false;
     if (row->state == SESSION_ACTIVE)
-        return row->waits_for_client == 1 || (row->waits_for_client != 0 && last_came_in);
+        return row->waits_for_client == 1 || (row->waits_for_client != 0 && handle->last_in);
     return row->state == SESSION_IN_TRANSACTION;
 }
 
 void flows_note(struct hold *hold, struct hold_handle *handle, const struct handle_row *row, enum standing before)
 {
-    handle->app_turn = is_app_turn(row);
+    handle->last_in = last_came_in(handle, row);
+    handle->app_turn = is_app_turn(handle, row);
     bool in_block = row->state == SESSION_IN_TRANSACTION;
     bool stood = before == STANDING_PARKED || before == STANDING_HELD || before == STANDING_IDLE;
     if (handle->standing == STANDING_IN_FLIGHT)

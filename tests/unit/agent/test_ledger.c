@@ -239,6 +239,27 @@ START_TEST(transaction_mode_speaks_for_itself)
 }
 END_TEST
 
+/* Of the backend behind a transaction it is told whether it works or waits for the app; an idle one is not believed. */
+START_TEST(transaction_mode_is_refined_by_its_backend)
+{
+    static const struct { uint8_t backend, waits, state, said; } as[] = {
+        {SESSION_IN_TRANSACTION, 1, SESSION_IN_TRANSACTION, 255}, {SESSION_ACTIVE, 0, SESSION_ACTIVE, 0},
+        {SESSION_ACTIVE, 1, SESSION_ACTIVE, 1},                   {SESSION_IDLE, 1, SESSION_ACTIVE, 255},
+    };
+    struct ledger_target *server;
+    session_mode(&server);
+    struct session *backend = add_session(server, 77, as[_i].backend);
+    backend->waits_for_client = as[_i].waits;
+    sessions[0][0].linked_pid = sessions[0][0].server_pid;
+    sessions[0][0].server_pid = 0;
+    sessions[0][0].state = SESSION_ACTIVE;
+    sessions[0][0].waits_for_client = 255;
+    join(1);
+    ck_assert_uint_eq(rows[0].state, as[_i].state);
+    ck_assert_uint_eq(rows[0].waits_for_client, as[_i].said);
+}
+END_TEST
+
 START_TEST(joins_by_name_when_translated)
 {
     struct ledger_target *pg = add_target("10.0.0.1", 5432);
@@ -398,6 +419,7 @@ int main(void)
     tcase_add_test(all, prefers_the_target_the_app_uses);
     tcase_add_test(all, asks_postgres_behind_session_mode);
     tcase_add_test(all, transaction_mode_speaks_for_itself);
+    tcase_add_loop_test(all, transaction_mode_is_refined_by_its_backend, 0, 4);
     tcase_add_test(all, joins_by_name_when_translated);
     tcase_add_test(all, a_session_is_joined_once);
     tcase_add_test(all, joins_by_the_address_in_the_name);
