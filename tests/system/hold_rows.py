@@ -62,7 +62,7 @@ DIRECT = ("direct", "tls", "pgbouncer-session")
 
 APPS = (
     App("pgbench", PGBENCH, prepare=allow_bench_tables, transactions=200),
-    App("pgbench -C", (*PGBENCH, "-C"), prepare=allow_bench_tables, transactions=50, quick=False),
+    App("pgbench -C", (*PGBENCH, "-C"), prepare=allow_bench_tables, transactions=50),
     App("threads, Python", PY),
     App("threads, Python, Redis", PY, redis=True),
     App("threads, C", C),
@@ -101,7 +101,7 @@ APPS = (
     App("two connections a flow, asyncpg", ASYNCPG, {"FLOW": "2"}, median=0.3, longest=None, figures_only=True,
         quick=False),
     App("odd handles", ("/usr/bin/python3", "{hold}/odd_handles.py"), redis=True, transactions=600, median=0.2,
-        killed_by_app=1, routes=DIRECT, quick=False),
+        killed_by_app=1, routes=DIRECT),
     App("backends stopped for 0.1 s", PY, injure=stop_backends(0.1), after=0.2, routes=("direct", "tls")),
     App("backends stopped for 1 s", PY, injure=stop_backends(1.0), after=0.3, routes=("direct", "tls"),
         unknown_allowed=True),

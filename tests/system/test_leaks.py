@@ -89,8 +89,7 @@ def test_five_leaks_are_named_and_ended(database, directory, route):
         assert f"fd {fd}" in run.err(), f"{name} is not in the report for people:\n{run.err()}"
 
 
-# Behind a pooler in transaction mode others are sometimes given up with it: that is in the long table, as "a query beyond the grace".
-@pytest.mark.parametrize("route", ["direct", "tls"])
+@pytest.mark.parametrize("route", ["direct", "tls", "pgbouncer-transaction"])
 @pytest.mark.parametrize("app", ["threads", "threads, good handler"])
 def test_query_longer_than_the_grace(database, directory, app, route):
     """Beside normal traffic: only that one is aborted, its backend is gone at the end, and the stop is in time."""

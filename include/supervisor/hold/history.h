@@ -11,6 +11,7 @@ struct hold_handle {
     enum standing standing;      /* in that round */
     bool open;                   /* in that round: the session had work open, or may have */
     bool unknown;                /* in that round: in flight only because it is not known to be idle */
+    bool behind;                 /* in that round: held, and to be parked before the next release */
     bool leaving;                /* in that round: held, and would leave by itself too soon */
     bool answered;               /* in that round: all that had left was answered */
     bool unasked;                /* what lies unread came when nothing was asked: a notification */

@@ -20,6 +20,7 @@
 #define ANSWER_LIMIT_US INT64_C(20000)  /* a slower answer proves nothing about a backend */
 enum {
     LEFT_LEAST_MS = 60,                 /* a held write must stay held for this long, and two round trips */
+    LEFT_ALIGNED_MS = 120,              /* and for this long when a release begins that is to be the last one */
     TIMER_RETRANSMIT = 1, TIMER_PROBE = 4, /* idiag_timer: what sends a queue; the cork's is a probe */
     UNWAITED_MOST = 2
 };
@@ -134,12 +135,12 @@ static void count_standing(struct hold *hold, const struct handle_row *row, cons
 
 /* A held write that would leave by itself too soon: it is sent, and held again at its next boundary. The time since the
  * look counts. */
-static bool leaves_too_soon(const struct hold_handle *handle, const struct handle_row *row, int64_t now_us)
+static bool leaves_within(const struct hold_handle *handle, const struct handle_row *row, int64_t least_ms, int64_t now_us)
 {
     bool runs = row->timer == TIMER_RETRANSMIT || row->timer == TIMER_PROBE;
     int64_t since_ms = row->looked_at_us > 0 && row->looked_at_us < now_us ? (now_us - row->looked_at_us) / 1000 : 0;
     return handle->standing == STANDING_HELD && runs &&
-           row->timer_ms < LEFT_LEAST_MS + 2 * (int64_t)row->rtt_us / 1000 + since_ms;
+           row->timer_ms < least_ms + 2 * (int64_t)row->rtt_us / 1000 + since_ms;
 }
 
 /* Exempt and given up handles may move as they like, and a start-up that carries nothing yet, once it is corked. */
@@ -175,8 +176,11 @@ static bool look_at_row(struct hold *hold, const struct facts *facts, size_t i, 
     handle->round = hold->round;
     if (moved && matters(handle))
         hold->moved_at_us = now_us;
-    handle->leaving = leaves_too_soon(handle, row, now_us);
+    handle->leaving = leaves_within(handle, row, LEFT_LEAST_MS, now_us);
     hold->leaving += handle->leaving;
+    handle->behind = hold->missed && hold->stage == STAGE_GATHER && !handle->through && (!handle->blocking || hold->brake_blocking) &&
+                     leaves_within(handle, row, LEFT_ALIGNED_MS, now_us);
+    hold->behind += handle->behind;
     hold->standings[i] = (uint8_t)handle->standing;
     count_standing(hold, row, handle);
     return true;
@@ -204,7 +208,7 @@ static bool look_at_rows(struct hold *hold, const struct facts *facts, const str
     hold->round++;
     hold->counted = (struct hold_count){0};
     hold->any_open = hold->at_work = hold->waited_on = hold->nudge = false;
-    hold->gathering = hold->gathering_others = hold->leaving = 0;
+    hold->gathering = hold->gathering_others = hold->leaving = hold->behind = 0;
     hold->others = false;
     hold->why[0] = 0;
     find_mixed(hold, facts);
@@ -267,7 +271,7 @@ static struct hold_order order_gather(const struct hold *hold, const struct hold
     bool flying = handle->standing == STANDING_IN_FLIGHT || handle->standing == STANDING_GIVEN_UP || handle->starting;
     return (struct hold_order){.cork = true,
                                .brake = !handle->starting && !(flying && may_read(row) && !handle->blocking),
-                               .step = flying && row->unsent_bytes > 0};
+                               .step = (flying && row->unsent_bytes > 0) || handle->behind};
 }
 
 /* Nobody is braked: what has gone into flight again is stepped to its next boundary, and stays there held. A start-up that
@@ -351,15 +355,24 @@ static void hold_redis_too(struct hold *hold, int64_t now_us)
     hold->with_redis |= !hold->others || (alone && now_us - hold->redis_alone_since_us >= WITHOUT_REDIS_US);
 }
 
+/* What is held begins to leave while others are still under way: the window was missed. From then on all are parked before
+ * the next one, which they begin together. */
+static bool out_of_step(struct hold *hold)
+{
+    bool missed = hold->leaving > 0 && hold->gathering > 0;
+    hold->missed |= missed;
+    return missed;
+}
+
 /* Back to GATHER only when something stays open for so long that what is held would leave by itself. */
 static void change_stage(struct hold *hold, int64_t now_us)
 {
     if (hold->stage == STAGE_LEARN && hold->round > 1 && all_open_are_known(hold))
         enter_gather(hold, now_us);
-    else if (hold->stage == STAGE_GATHER && hold->gathering == 0 && !hold->resting) {
+    else if (hold->stage == STAGE_GATHER && hold->gathering == 0 && hold->behind == 0 && !hold->resting) {
         hold->stage = STAGE_RELEASE;
         hold->released_at_us = now_us;
-    } else if (hold->stage == STAGE_RELEASE && now_us - hold->closed_at_us >= REGATHER_US)
+    } else if (hold->stage == STAGE_RELEASE && (now_us - hold->closed_at_us >= REGATHER_US || out_of_step(hold)))
         enter_gather(hold, now_us);
     if (hold->stage == STAGE_GATHER && now_us - hold->gather_since_us >= BLOCKING_US)
         hold->brake_blocking |= some_are_blocking(hold);
