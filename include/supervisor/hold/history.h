@@ -68,8 +68,9 @@ size_t history_forget(struct hold *hold);
 void classify_handle(struct hold *hold, struct hold_handle *handle, const struct handle_row *row,
                      const struct hold_hint *hint, int64_t now_us);
 
-/* Keeps what the row tells about flows: before history_keep(), after classify_handle(). */
-void flows_note(struct hold *hold, struct hold_handle *handle, const struct handle_row *row, enum standing before);
+/* Keeps what the row tells about flows (`hint` may be NULL): before history_keep(), after classify_handle(). */
+void flows_note(struct hold *hold, struct hold_handle *handle, const struct handle_row *row,
+                const struct hold_hint *hint, enum standing before);
 /* Before the orders of a round: which threads have a transaction open. False: no memory. */
 bool flows_find_threads(struct hold *hold);
 /* Flows that need two connections (flows.c). Guesses which handle at its boundary an open transaction waits for. */

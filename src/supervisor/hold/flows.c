@@ -101,7 +101,7 @@ static bool last_came_in(const struct hold_handle *handle, const struct handle_r
     return handle->round && !sent && (received || handle->last_in);
 }
 
-/* It is the app's turn on it: nothing to read, nothing written, nothing on the way, in a transaction. PgBouncer calls all
+/* It is the app's turn on it: nobody waits for it alone, nothing to read, nothing written, nothing on the way, in a transaction. PgBouncer calls all
  * of a transaction active; if the server behind it does not tell either, whether the last bytes came in does, more or
  * less: a guess may be wrong. */
 static bool is_app_turn(const struct hold_handle *handle, const struct handle_row *row)
@@ -113,10 +113,11 @@ static bool is_app_turn(const struct hold_handle *handle, const struct handle_ro
     return row->state == SESSION_IN_TRANSACTION;
 }
 
-void flows_note(struct hold *hold, struct hold_handle *handle, const struct handle_row *row, enum standing before)
+void flows_note(struct hold *hold, struct hold_handle *handle, const struct handle_row *row,
+                const struct hold_hint *hint, enum standing before)
 {
     handle->last_in = last_came_in(handle, row);
-    handle->app_turn = is_app_turn(handle, row);
+    handle->app_turn = is_app_turn(handle, row) && !(hint && hint->waited == WAITED_ALONE);
     bool in_block = row->state == SESSION_IN_TRANSACTION;
     bool stood = before == STANDING_PARKED || before == STANDING_HELD || before == STANDING_IDLE;
     if (handle->standing == STANDING_IN_FLIGHT)

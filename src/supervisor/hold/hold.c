@@ -171,7 +171,7 @@ static bool look_at_row(struct hold *hold, const struct facts *facts, size_t i, 
         handle->open = false;
     if (was_answered && before != STANDING_HELD && (handle->open || handle->standing == STANDING_HELD))
         handle->thread = 0; /* a new transaction: perhaps another thread's, out of a pool */
-    flows_note(hold, handle, row, before);
+    flows_note(hold, handle, row, hint, before);
     history_keep(handle, row);
     handle->round = hold->round;
     if (moved && matters(handle))
