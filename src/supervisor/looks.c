@@ -164,11 +164,17 @@ static void note_start(struct supervisor *s, struct recorded_handle *handle, con
 {
     bool unseen = row->state == SESSION_UNKNOWN && may_be_busy(s, row);
     handle->in_flight_at_start = is_busy(row) || unseen;
-    if (!unseen)
+    handle->unseen_at_start = unseen;
+}
+
+/* Now it is seen: it is at work since then, as far as anybody can tell; or idle, for longer than the stop lasts or since. */
+static void note_seen(const struct supervisor *s, struct recorded_handle *handle, const struct handle_row *row, int64_t now_us)
+{
+    bool aged = row->state_age_us >= 0;
+    if (row->state == SESSION_UNKNOWN || !(is_busy(row) || aged))
         return;
-    handle->transaction = TRANSACTION_UNKNOWN;
-    record_unknown(&s->record, s->config->targets[row->target].name,
-                   "the state of some sessions could not be seen (no answer, no right, or track_activities is off)");
+    handle->unseen_at_start = false;
+    handle->in_flight_at_start = is_busy(row) || row->state_age_us <= now_us - s->record.stop_began_us;
 }
 
 static void record_row(struct supervisor *s, const struct handle_row *row, enum standing standing, int64_t now_us)
@@ -185,7 +191,9 @@ static void record_row(struct supervisor *s, const struct handle_row *row, enum 
         memcpy(handle->last.query, query, sizeof query);
     if (first_look && !s->lifecycle.signalled)
         note_start(s, handle, row);
-    if (handle->in_flight_at_start && handle->transaction == TRANSACTION_NONE && !flying)
+    else if (handle->unseen_at_start && !s->lifecycle.signalled)
+        note_seen(s, handle, row, now_us);
+    if (handle->in_flight_at_start && !handle->unseen_at_start && handle->transaction == TRANSACTION_NONE && !flying)
         handle->transaction = TRANSACTION_FINISHED;
     record_timeline(handle, standing_name(standing), now_us);
 }

@@ -238,7 +238,7 @@ START_TEST(an_unknown_end_of_a_transaction_is_null)
 {
     struct recorded_handle *handle = add_handle(0, 14, OUTCOME_CLOSED_BY_APP);
     handle->in_flight_at_start = true;
-    handle->transaction = TRANSACTION_UNKNOWN;
+    handle->unseen_at_start = true;
     handle = add_handle(0, 15, OUTCOME_CLOSED_BY_APP);
     handle->in_flight_at_start = true;
     handle->transaction = TRANSACTION_FINISHED;

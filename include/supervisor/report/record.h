@@ -34,6 +34,7 @@ struct timeline_entry {
 struct recorded_handle {
     struct handle_row first, last;
     bool in_flight_at_start;
+    bool unseen_at_start;     /* its session's state at the signal could not be seen, nor told from what was seen later */
     bool aborted_later;       /* a transaction that began after the signal was aborted */
     enum transaction_end transaction; /* of the one that was in flight at the signal */
     enum outcome outcome;

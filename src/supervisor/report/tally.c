@@ -15,7 +15,7 @@ static bool nothing_was_seen(const struct record *record)
 
 static bool transaction_is_unknown(const struct recorded_handle *handle)
 {
-    return handle->transaction == TRANSACTION_UNKNOWN
+    return handle->transaction == TRANSACTION_UNKNOWN || handle->unseen_at_start
            || (handle->in_flight_at_start && handle->transaction == TRANSACTION_NONE);
 }
 
@@ -106,6 +106,14 @@ static void add_sample(const struct record *record, struct list *list)
         add(list, "the app's last moments", "it ended without a stop; its connections were last looked at %s before", age);
 }
 
+static bool some_were_unseen(const struct record *record, unsigned target)
+{
+    for (unsigned i = 0; i < record->handle_count; i++)
+        if (record->handles[i].last.target == target && record->handles[i].unseen_at_start)
+            return true;
+    return false;
+}
+
 static void add_targets(const struct record *record, struct list *list)
 {
     for (unsigned i = 0; i < record->target_count; i++) {
@@ -115,6 +123,8 @@ static void add_targets(const struct record *record, struct list *list)
             add(list, name, "the app's connections to it were never seen");
         else if (open > 0)
             add(list, name, "nobody saw what became of %u of the app's connections", open);
+        if (some_were_unseen(record, i))
+            add(list, name, "the state of some sessions could not be seen (no answer, no right, or track_activities is off)");
     }
 }
 
