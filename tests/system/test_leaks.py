@@ -119,3 +119,35 @@ def test_bare_stop_beside_a_long_query_leaves_a_backend(servers, directory):
     """Why it matters: without lastcall the backend goes on for nobody."""
     stop = measure(servers, "threads", "direct", "bare", directory)
     assert stop.aborted > 0
+
+
+THREE = """
+import os, psycopg2, signal
+own, other = os.environ["DATABASE_URL"], os.environ["OTHER_URL"]
+kept = [psycopg2.connect(url) for url in (own, other, own)]
+for connection in kept:
+    connection.cursor().execute("SELECT 1")
+    connection.commit()
+print("ready", os.getpid(), flush=True)
+signal.pause()
+"""
+
+
+def test_one_that_may_not_be_ended_costs_no_other(servers, database, directory):
+    """Inside TLS all are ended by one statement. The agent's role may not end a superuser's session: that one only is refused."""
+    url = database.url("tls")
+    servers.sql("GRANT pg_monitor TO app")  # else it does not even see that session
+    try:
+        env = {**database.environment("tls", False), "OTHER_URL": url.replace("//app:", "//postgres:")}
+        with lastcall(["/usr/bin/python3", "-c", THREE], directory, env=env) as run:
+            run.ready()
+            run.send()
+            assert shell_code(run.wait(10)) == 143, run.err()
+            report = valid(run.report())
+    finally:
+        servers.sql("REVOKE pg_monitor FROM app")
+    found = [(each["outcome"], each["note"]) for each in target_of(report, "postgres")["connections"]]
+    assert [outcome for outcome, _ in found].count("ended by command") == 2, found
+    refused = [note for outcome, note in found if outcome != "ended by command"]
+    assert len(refused) == 1 and "superuser" in refused[0], found
+    assert database.settled_counters().sessions_killed == 2

@@ -13,6 +13,14 @@
 #include "agent/targets/session_table.h"
 #include "agent/targets/target.h"
 
+/* What became of the sessions that end() was given, in their order: ENDED_BY_COMMAND the server took the command,
+ * ENDED_BY_ITSELF there is no such session any more, ENDED_REFUSED. */
+struct probe_ends {
+    size_t count;
+    uint8_t how[WIRE_SESSIONS];
+    char why[240];             /* of the first one that was refused; else empty */
+};
+
 struct probe_ops {
     const char *default_port;
 
@@ -27,8 +35,9 @@ struct probe_ops {
     /* Fills `into`, then reports target_probe_answered() or target_probe_failed(). */
     void (*ask)(void *probe, bool want_text, struct session_table *into);
 
-    /* Sends the command that ends one session, then reports target_probe_ended(). */
-    void (*end)(void *probe, const struct end_session *session);
+    /* Sends the commands that end these sessions, WIRE_SESSIONS at most and at least one, in as few round trips as the
+     * server allows, then reports target_probe_ended() once. `sessions` are the caller's, for this call only. */
+    void (*end)(void *probe, const struct end_session *sessions, size_t count);
 };
 
 extern const struct probe_ops postgres_ops, pgbouncer_ops, redis_ops;
@@ -40,9 +49,10 @@ void target_probe_lost(struct target *target, bool reached, const char *why);
 void target_probe_answered(struct target *target, int32_t server_sessions, int32_t server_max);
 /* The question was answered by an error; the connection is good. */
 void target_probe_failed(struct target *target, const char *why);
-/* `how`: ENDED_BY_COMMAND the server took the command, ENDED_BY_ITSELF there is no such session any more,
- * ENDED_REFUSED with why. */
-void target_probe_ended(struct target *target, enum ended_how how, const char *why);
+/* All that end() was given is answered. */
+void target_probe_ended(struct target *target, const struct probe_ends *ends);
+/* The next session's; `why` counts when it was refused. */
+void probe_ends_add(struct probe_ends *ends, enum ended_how how, const char *why);
 /* The server speaks PostgreSQL's protocol but stands before one: target.c tries the console of a PgBouncer instead. */
 void target_probe_is_pooler(struct target *target);
 

@@ -111,7 +111,7 @@ void target_note_peer(struct target *target, int fd);
 struct end_job *target_end_due(struct target *target);          /* the next one that wants the link now, or NULL */
 void target_end_run(struct target *target, struct end_job *job); /* uses the link for its next step */
 void target_end_polled(struct target *target, bool ok);          /* scratch holds the sessions */
-void target_end_commanded(struct target *target, enum ended_how how, const char *why);
+void target_end_commanded(struct target *target, const struct probe_ends *ends);
 void target_end_interrupted(struct target *target);              /* the link was lost while it was BUSY for a job */
 bool target_end_deliver(struct target *target);                  /* tells one finished job's user; false: none */
 bool target_end_any(const struct target *target);

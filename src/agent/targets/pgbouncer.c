@@ -23,7 +23,10 @@ struct pgbouncer {
     uint64_t *links; /* heap: of each session in `into`, the server connection it is linked to, 0 for none */
     size_t links_room;
     bool want_servers;
-    uint64_t ending; /* the client that is to be ended */
+    struct end_session ending[WIRE_SESSIONS]; /* the clients that are to be ended */
+    char end_ids[WIRE_SESSIONS][24];          /* of these, as KILL_CLIENT wants them; empty: there is none */
+    size_t end_count;
+    struct probe_ends ends;
 };
 
 enum { SAY = 240 };
@@ -231,10 +234,12 @@ static void pgbouncer_told_servers(struct pgbouncer *p, const PGresult *result)
 
 /* Ending: KILL_CLIENT takes the number in SHOW CLIENTS' column id, which came with it (PgBouncer 1.24). */
 
-static void pgbouncer_end_reported(struct pgbouncer *p, enum ended_how how, const char *why)
+static void pgbouncer_refuse_rest(struct pgbouncer *p, const char *why)
 {
     p->step = STEP_READY;
-    target_probe_ended(p->target, how, why);
+    while (p->ends.count < p->end_count)
+        probe_ends_add(&p->ends, ENDED_REFUSED, why);
+    target_probe_ended(p->target, &p->ends);
 }
 
 static void pgbouncer_refuse_old(struct pgbouncer *p)
@@ -245,47 +250,69 @@ static void pgbouncer_refuse_old(struct pgbouncer *p)
     text_add(&text, "PgBouncer ");
     text_add_escaped(&text, version ? version : "(version unknown)", version ? strcspn(version, "/") : 17);
     text_add(&text, " cannot end one client (KILL_CLIENT: 1.24 and later)");
-    pgbouncer_end_reported(p, ENDED_REFUSED, why);
+    pgbouncer_refuse_rest(p, why);
+}
+
+/* Commands the next one that is there; when there is none: all are answered. */
+static void pgbouncer_kill_next(struct pgbouncer *p)
+{
+    char sql[64];
+    while (p->ends.count < p->end_count && !*p->end_ids[p->ends.count])
+        probe_ends_add(&p->ends, ENDED_BY_ITSELF, "");
+    if (p->ends.count == p->end_count) {
+        p->step = STEP_READY;
+        target_probe_ended(p->target, &p->ends);
+        return;
+    }
+    struct text text = text_in(sql, sizeof sql);
+    text_add(&text, "KILL_CLIENT %s", p->end_ids[p->ends.count]);
+    pgbouncer_show(p, STEP_END_KILL, sql);
+}
+
+/* Notes the ids of those that are there. False: this version has none to give. */
+static bool pgbouncer_note_ids(struct pgbouncer *p, const PGresult *result)
+{
+    for (int row = 0; row < PQntuples(result); row++) {
+        uint64_t client = pgbouncer_pointer(pgbouncer_field(result, row, "ptr"));
+        const char *id = pgbouncer_field(result, row, "id");
+        for (size_t i = 0; i < p->end_count; i++) {
+            if (p->ending[i].session != client)
+                continue;
+            if (!id)
+                return false;
+            struct text text = text_in(p->end_ids[i], sizeof p->end_ids[i]);
+            text_add(&text, "%llu", strtoull(id, NULL, 10));
+        }
+    }
+    return true;
 }
 
 static void pgbouncer_found(struct pgbouncer *p, const PGresult *result)
 {
-    const char *id = NULL;
-    bool found = false;
-    char sql[64], why[SAY];
+    char why[SAY];
     if (PQresultStatus(result) != PGRES_TUPLES_OK) {
         pgbouncer_why(result, why);
-        pgbouncer_end_reported(p, ENDED_REFUSED, why);
+        pgbouncer_refuse_rest(p, why);
         return;
     }
-    for (int row = 0; row < PQntuples(result) && !found; row++) {
-        found = pgbouncer_pointer(pgbouncer_field(result, row, "ptr")) == p->ending;
-        id = pgbouncer_field(result, row, "id");
-    }
-    if (!found) {
-        pgbouncer_end_reported(p, ENDED_BY_ITSELF, "");
-    } else if (!id) {
+    if (pgbouncer_note_ids(p, result))
+        pgbouncer_kill_next(p);
+    else
         pgbouncer_refuse_old(p);
-    } else {
-        struct text text = text_in(sql, sizeof sql);
-        text_add(&text, "KILL_CLIENT %llu", strtoull(id, NULL, 10));
-        pgbouncer_show(p, STEP_END_KILL, sql);
-    }
 }
 
 static void pgbouncer_killed(struct pgbouncer *p, const PGresult *result)
 {
     char why[SAY];
     bool ok = PQresultStatus(result) == PGRES_COMMAND_OK || PQresultStatus(result) == PGRES_TUPLES_OK;
-    if (ok) {
-        pgbouncer_end_reported(p, ENDED_BY_COMMAND, "");
-        return;
+    if (!ok) {
+        pgbouncer_why(result, why);
+        struct text text = {.at = why, .size = sizeof why, .length = strlen(why)};
+        if (strstr(why, "admin access"))
+            text_add(&text, " (name the agent's user in admin_users)");
     }
-    pgbouncer_why(result, why);
-    struct text text = {.at = why, .size = sizeof why, .length = strlen(why)};
-    if (strstr(why, "admin access"))
-        text_add(&text, " (name the agent's user in admin_users)");
-    pgbouncer_end_reported(p, ENDED_REFUSED, why);
+    probe_ends_add(&p->ends, ok ? ENDED_BY_COMMAND : ENDED_REFUSED, ok ? "" : why);
+    pgbouncer_kill_next(p);
 }
 
 static void pgbouncer_unexpected(struct pgbouncer *p, const PGresult *result)
@@ -365,10 +392,13 @@ static void pgbouncer_ask(void *probe, bool want_text, struct session_table *int
     pgbouncer_show(p, STEP_POOLS, "SHOW POOLS");
 }
 
-static void pgbouncer_end(void *probe, const struct end_session *session)
+static void pgbouncer_end(void *probe, const struct end_session *sessions, size_t count)
 {
     struct pgbouncer *p = probe;
-    p->ending = session->session;
+    memcpy(p->ending, sessions, count * sizeof *sessions);
+    memset(p->end_ids, 0, sizeof p->end_ids);
+    p->end_count = count;
+    p->ends = (struct probe_ends){0};
     pgbouncer_show(p, STEP_END_FIND, "SHOW CLIENTS");
 }
 

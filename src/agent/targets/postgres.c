@@ -19,6 +19,10 @@ struct postgres {
     int32_t server_max;
     bool want_text;
     struct session_table *into;
+    struct end_session ending[WIRE_SESSIONS]; /* the backends that are to be ended */
+    size_t end_count;
+    bool one_by_one;                          /* the statement for all of them had failed at one of them */
+    struct probe_ends ends;
 };
 
 enum { SAY = 240, FIRST_VERSION = 100000 };
@@ -34,12 +38,16 @@ static const char settings[] =
     "SET search_path = pg_catalog; SET statement_timeout = '5s'; SET lock_timeout = '1s';"
     " SET default_transaction_isolation = 'read committed'; PREPARE lastcall_look(boolean) AS ";
 
-/* Only while pid and backend_start are the named ones, in one statement. NULL: no right to see that row. */
+/* All of them in one statement, each only while pid and backend_start are the named ones: a row a backend, in their order.
+ * hidden: no right to see its row. */
 static const char end_commands[] =
-    "; PREPARE lastcall_end(int, bigint) AS SELECT CASE WHEN backend_start IS NULL THEN NULL ELSE"
-    " CASE WHEN state = 'active' THEN pg_cancel_backend(pid) ELSE true END AND pg_terminate_backend(pid) END"
-    " FROM pg_stat_activity WHERE pid = $1 AND ($2 = 0 OR backend_start IS NULL"
-    " OR (extract(epoch from backend_start)*1000000)::bigint = $2)";
+    "; PREPARE lastcall_end(int[], bigint[]) AS SELECT CASE WHEN a.pid IS NULL THEN 'gone'"
+    " WHEN a.backend_start IS NULL THEN 'hidden'"
+    " WHEN CASE WHEN a.state = 'active' THEN pg_cancel_backend(a.pid) ELSE true END AND pg_terminate_backend(a.pid)"
+    " THEN 'told' ELSE 'gone' END"
+    " FROM unnest($1, $2) WITH ORDINALITY AS wanted(pid, start, place)"
+    " LEFT JOIN pg_stat_activity a ON a.pid = wanted.pid AND (wanted.start = 0 OR a.backend_start IS NULL"
+    " OR (extract(epoch from a.backend_start)*1000000)::bigint = wanted.start) ORDER BY wanted.place";
 
 static const char *postgres_unix_path(const char *params)
 {
@@ -163,25 +171,57 @@ static void postgres_told(struct postgres *p, const PGresult *result)
     target_probe_failed(p->target, ok ? "no memory for the answer" : why);
 }
 
-static void postgres_ended(struct postgres *p, const PGresult *result)
+static void postgres_send_end(struct postgres *p)
+{
+    char pids[WIRE_SESSIONS * 24], starts[WIRE_SESSIONS * 24];
+    const char *values[] = {pids, starts};
+    struct text pid = text_in(pids, sizeof pids), start = text_in(starts, sizeof starts);
+    size_t from = p->ends.count, to = p->one_by_one ? from + 1 : p->end_count;
+    for (size_t i = from; i < to; i++) {
+        text_add(&pid, "%c%d", i == from ? '{' : ',', (int)p->ending[i].session);
+        text_add(&start, "%c%lld", i == from ? '{' : ',', (long long)p->ending[i].session_start);
+    }
+    text_add(&pid, "}");
+    text_add(&start, "}");
+    p->step = STEP_END;
+    pq_connection_execute(p->connection, "lastcall_end", 2, values);
+}
+
+static void postgres_end_was_refused(struct postgres *p, const PGresult *result)
 {
     char why[SAY];
-    const char *value = PQresultStatus(result) == PGRES_TUPLES_OK && PQntuples(result) ? pq_value(result, 0, 0) : "";
-    p->step = STEP_READY;
-    if (PQresultStatus(result) != PGRES_TUPLES_OK) {
-        struct text text;
-        postgres_why(result, why);
-        text = (struct text){.at = why, .size = sizeof why, .length = strlen(why)};
-        if (postgres_is_denied(result))
-            text_add(&text, " (GRANT pg_signal_backend to the agent's user)");
-        target_probe_ended(p->target, ENDED_REFUSED, why);
-    } else if (PQntuples(result) == 0) {
-        target_probe_ended(p->target, ENDED_BY_ITSELF, "");
-    } else if (!value) {
-        target_probe_ended(p->target, ENDED_REFUSED, "no right to see it (GRANT pg_monitor, pg_signal_backend)");
-    } else {
-        target_probe_ended(p->target, *value == 't' ? ENDED_BY_COMMAND : ENDED_BY_ITSELF, "");
+    postgres_why(result, why);
+    struct text text = {.at = why, .size = sizeof why, .length = strlen(why)};
+    if (postgres_is_denied(result))
+        text_add(&text, " (GRANT pg_signal_backend to the agent's user)");
+    probe_ends_add(&p->ends, ENDED_REFUSED, why);
+}
+
+static void postgres_take_end(struct postgres *p, const char *said)
+{
+    static const char hidden[] = "no right to see it (GRANT pg_monitor, pg_signal_backend)";
+    bool told = said && strcmp(said, "told") == 0, seen = said && strcmp(said, "hidden") != 0;
+    enum ended_how gone = p->one_by_one ? ENDED_BY_COMMAND : ENDED_BY_ITSELF;
+    probe_ends_add(&p->ends, told ? ENDED_BY_COMMAND : seen ? gone : ENDED_REFUSED, hidden);
+}
+
+/* One that may not be ended (a superuser's) makes an error of the whole statement: then each has its own. Who is gone by
+ * then had its turn before the error. */
+static void postgres_ended(struct postgres *p, const PGresult *result)
+{
+    bool ok = PQresultStatus(result) == PGRES_TUPLES_OK;
+    if (!ok && !p->one_by_one && p->end_count > 1)
+        p->one_by_one = true;
+    else if (!ok)
+        postgres_end_was_refused(p, result);
+    for (int row = 0; ok && row < PQntuples(result) && p->ends.count < p->end_count; row++)
+        postgres_take_end(p, pq_value(result, row, 0));
+    if (p->one_by_one && p->ends.count < p->end_count) {
+        postgres_send_end(p);
+        return;
     }
+    p->step = STEP_READY;
+    target_probe_ended(p->target, &p->ends);
 }
 
 static void postgres_ready(void *context)
@@ -252,17 +292,14 @@ static void postgres_ask(void *probe, bool want_text, struct session_table *into
     postgres_send_question(p);
 }
 
-static void postgres_end(void *probe, const struct end_session *session)
+static void postgres_end(void *probe, const struct end_session *sessions, size_t count)
 {
     struct postgres *p = probe;
-    char pid[24], start[24];
-    const char *values[] = {pid, start};
-    struct text text = text_in(pid, sizeof pid);
-    text_add(&text, "%d", (int)session->session);
-    text = text_in(start, sizeof start);
-    text_add(&text, "%lld", (long long)session->session_start);
-    p->step = STEP_END;
-    pq_connection_execute(p->connection, "lastcall_end", 2, values);
+    memcpy(p->ending, sessions, count * sizeof *sessions);
+    p->end_count = count;
+    p->one_by_one = false;
+    p->ends = (struct probe_ends){0};
+    postgres_send_end(p);
 }
 
 const struct probe_ops postgres_ops = {.default_port = "5432", .unix_path = postgres_unix_path, .open = postgres_open,

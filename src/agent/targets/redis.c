@@ -26,6 +26,8 @@ struct redis {
     uint64_t own_id;            /* 0: not known (no right to CLIENT ID) */
     int32_t client_max;
     struct session_table *into;
+    size_t ending;              /* how many CLIENT KILL are asked */
+    struct probe_ends ends;
 };
 
 enum { SAY = 240 };
@@ -243,20 +245,24 @@ static void redis_ask(void *probe, bool want_text, struct session_table *into)
 
 static void redis_killed(struct redis *r, const redisReply *reply)
 {
-    char why[SAY];
-    if (reply->type == REDIS_REPLY_ERROR) {
-        redis_format_why(reply->str, (size_t)reply->len, why);
-        target_probe_ended(r->target, ENDED_REFUSED, why);
-        return;
-    }
+    char why[SAY] = "";
     bool taken = reply->type == REDIS_REPLY_INTEGER && reply->integer > 0;
-    target_probe_ended(r->target, taken ? ENDED_BY_COMMAND : ENDED_BY_ITSELF, "");
+    bool refused = reply->type == REDIS_REPLY_ERROR;
+    if (refused)
+        redis_format_why(reply->str, (size_t)reply->len, why);
+    probe_ends_add(&r->ends, refused ? ENDED_REFUSED : taken ? ENDED_BY_COMMAND : ENDED_BY_ITSELF, why);
+    if (r->ends.count == r->ending)
+        target_probe_ended(r->target, &r->ends);
 }
 
-static void redis_end(void *probe, const struct end_session *session)
+/* All in one go: the answers come in the order of the questions. */
+static void redis_end(void *probe, const struct end_session *sessions, size_t count)
 {
     struct redis *r = probe;
-    REDIS_SEND(r, redis_killed, "CLIENT KILL ID %llu", (unsigned long long)session->session);
+    r->ends = (struct probe_ends){0};
+    r->ending = count;
+    for (size_t i = 0; i < count; i++)
+        REDIS_SEND(r, redis_killed, "CLIENT KILL ID %llu", (unsigned long long)sessions[i].session);
 }
 
 /* Opening, closing. */

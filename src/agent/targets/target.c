@@ -183,11 +183,11 @@ void target_probe_failed(struct target *target, const char *why)
         target_fail_question(target, line);
 }
 
-void target_probe_ended(struct target *target, enum ended_how how, const char *why)
+void target_probe_ended(struct target *target, const struct probe_ends *ends)
 {
     target->link.answered = true;
     target_link_idle(target);
-    target_end_commanded(target, how, why);
+    target_end_commanded(target, ends);
 }
 
 void target_probe_translated(struct target *target, bool translated)

@@ -1,8 +1,11 @@
 /* Ending sessions by server command: each request is a job that lingers, commands and looks, in turns with the probes.
  *
- *   polling while it lingers   each 10 ms: who is still there?         all gone: done
- *   commanding                 one session a turn                      all commanded: polling again
- *   polling afterwards         each 10 ms: who is still there?         all gone, or its deadline: done
+ *   polling while it lingers   who is still there?                     all gone: done
+ *   commanding                 all that are left, in one turn          all commanded: polling again
+ *   polling afterwards         who is still there?                     all gone, or its deadline: done
+ *
+ * A poll follows the one before after 1 ms while sessions go one after the other (a backend needs a few milliseconds to
+ * end), and after twice the time, 10 ms at most, when nobody went.
  *
  * A job never waits longer than its deadline, whatever the server does, and never calls back from within a call. */
 #include <errno.h>
@@ -14,15 +17,17 @@
 #include "common/clock.h"
 #include "common/text.h"
 
-#define POLL_US (10 * US_PER_MS)
+#define POLL_FIRST_US (1 * US_PER_MS)
+#define POLL_LAST_US (10 * US_PER_MS)
 #define BLOCKED_US US_PER_SECOND
 
 struct end_job {
     struct end_job *next;
     struct target *target;
     uint32_t request;
-    bool finished, commanded[WIRE_SESSIONS], seen[WIRE_SESSIONS];
-    int64_t linger_until_us, deadline_us, next_turn_us;
+    bool finished, seen[WIRE_SESSIONS];
+    bool sent[WIRE_SESSIONS], commanded[WIRE_SESSIONS]; /* the command was sent; the server took it */
+    int64_t linger_until_us, deadline_us, next_turn_us, pause_us;
     size_t count;
     struct end_session sessions[WIRE_SESSIONS];
     uint8_t how[WIRE_SESSIONS];
@@ -30,7 +35,8 @@ struct end_job {
     target_ended_fn *done;
     void *context;
     ev_timer timer;   /* the next of: its turn, the end of its lingering, its deadline */
-    size_t commanding; /* which session the link is BUSY_COMMAND for */
+    size_t turn_count; /* BUSY_COMMAND: which sessions it is for, by their places */
+    uint8_t turn[WIRE_SESSIONS];
 };
 
 static bool job_is_settled(const struct end_job *job, size_t i)
@@ -38,13 +44,12 @@ static bool job_is_settled(const struct end_job *job, size_t i)
     return job->how[i] != ENDED_UNKNOWN;
 }
 
-/* The next session that needs a command; count: none. */
-static size_t job_next_command(const struct end_job *job)
+static bool job_must_command(const struct end_job *job)
 {
-    size_t i = 0;
-    while (i < job->count && (job_is_settled(job, i) || job->commanded[i]))
-        i++;
-    return i;
+    for (size_t i = 0; i < job->count; i++)
+        if (!job_is_settled(job, i) && !job->commanded[i])
+            return true;
+    return false;
 }
 
 static void job_finish(struct end_job *job)
@@ -124,7 +129,7 @@ static bool job_is_lingering(const struct end_job *job, int64_t now)
 
 static bool job_is_due(const struct end_job *job, int64_t now)
 {
-    bool must_command = !job_is_lingering(job, now) && job_next_command(job) < job->count;
+    bool must_command = !job_is_lingering(job, now) && job_must_command(job);
     return !job->finished && (must_command || now >= job->next_turn_us);
 }
 
@@ -158,20 +163,32 @@ static void job_go_last(struct target *target, struct end_job *job)
     job->next = NULL;
 }
 
+static void job_command(struct target *target, struct end_job *job)
+{
+    struct end_session sessions[WIRE_SESSIONS];
+    job->turn_count = 0;
+    for (size_t i = 0; i < job->count; i++) {
+        if (job_is_settled(job, i) || job->commanded[i])
+            continue;
+        sessions[job->turn_count] = job->sessions[i];
+        job->turn[job->turn_count++] = (uint8_t)i;
+    }
+    target_link_busy(target, BUSY_COMMAND, BLOCKED_US);
+    target->ops->end(target->probe, sessions, job->turn_count);
+}
+
 void target_end_run(struct target *target, struct end_job *job)
 {
     int64_t now = clock_now_us();
-    size_t i = job_next_command(job);
     target->job = job;
     job_go_last(target, job);
-    if (!job_is_lingering(job, now) && i < job->count) {
-        job->commanding = i;
-        target_link_busy(target, BUSY_COMMAND, BLOCKED_US);
-        target->ops->end(target->probe, &job->sessions[i]);
+    if (!job_is_lingering(job, now) && job_must_command(job)) {
+        job_command(target, job);
         return;
     }
-    job->next_turn_us = now + POLL_US;
+    job->next_turn_us = now + job->pause_us;
     job_arm(job);
+    job->turn_count = 0;
     target_link_busy(target, BUSY_POLL, BLOCKED_US);
     session_table_clear(&target->scratch);
     target->ops->ask(target->probe, false, &target->scratch);
@@ -191,6 +208,7 @@ static bool session_is_there(const struct session_table *table, const struct end
 void target_end_polled(struct target *target, bool ok)
 {
     struct end_job *job = target->job;
+    bool some_went = false;
     target->job = NULL;
     if (!job || !ok)
         return;
@@ -199,32 +217,55 @@ void target_end_polled(struct target *target, bool ok)
             continue;
         job->seen[i] = session_is_there(&target->scratch, &job->sessions[i]);
         if (!job->seen[i])
-            job->how[i] = job->commanded[i] ? ENDED_BY_COMMAND : ENDED_BY_ITSELF;
+            job->how[i] = job->sent[i] ? ENDED_BY_COMMAND : ENDED_BY_ITSELF;
+        some_went |= !job->seen[i];
     }
+    job->pause_us = some_went ? POLL_FIRST_US : 2 * job->pause_us < POLL_LAST_US ? 2 * job->pause_us : POLL_LAST_US;
     job_finish_if_settled(job);
 }
 
-void target_end_commanded(struct target *target, enum ended_how how, const char *why)
+/* A command whose answer was lost with the link is sent again: that the session is gone by then is its doing. */
+static void job_take_answer(struct end_job *job, size_t i, enum ended_how how)
+{
+    job->commanded[i] = how == ENDED_BY_COMMAND;
+    if (how == ENDED_BY_ITSELF && job->sent[i])
+        job->how[i] = ENDED_BY_COMMAND;
+    else if (how != ENDED_BY_COMMAND)
+        job->how[i] = how;
+    job->sent[i] |= job->commanded[i];
+}
+
+void target_end_commanded(struct target *target, const struct probe_ends *ends)
 {
     struct end_job *job = target->job;
     target->job = NULL;
     if (!job)
         return;
-    size_t i = job->commanding;
-    job->commanded[i] = how == ENDED_BY_COMMAND;
-    if (how != ENDED_BY_COMMAND)
-        job->how[i] = how;
-    if (how == ENDED_REFUSED)
-        job_say_why(job, why);
+    for (size_t k = 0; k < job->turn_count; k++)
+        job_take_answer(job, job->turn[k], k < ends->count ? (enum ended_how)ends->how[k] : ENDED_REFUSED);
+    if (*ends->why)
+        job_say_why(job, ends->why);
+    job->pause_us = POLL_FIRST_US;
     job->next_turn_us = 0; /* look at once */
     job_finish_if_settled(job);
 }
 
+void probe_ends_add(struct probe_ends *ends, enum ended_how how, const char *why)
+{
+    if (how == ENDED_REFUSED && !*ends->why)
+        text_copy(ends->why, sizeof ends->why, why);
+    ends->how[ends->count++] = (uint8_t)how;
+}
+
 void target_end_interrupted(struct target *target)
 {
-    if (target->job)
-        target->job->next_turn_us = 0;
+    struct end_job *job = target->job;
     target->job = NULL;
+    if (!job)
+        return;
+    job->next_turn_us = 0;
+    for (size_t k = 0; k < job->turn_count; k++)
+        job->sent[job->turn[k]] = true;
 }
 
 bool target_end_deliver(struct target *target)
@@ -272,6 +313,7 @@ int target_end_sessions(struct target *target, const struct message_end *message
     int64_t now = clock_now_us();
     job->target = target;
     job->request = message->request;
+    job->pause_us = POLL_FIRST_US;
     job->done = done;
     job->context = context;
     job->count = message->header.count;

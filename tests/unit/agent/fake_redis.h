@@ -27,10 +27,13 @@ struct fake_redis {
         char bytes[4096];
     } connections[FAKE_CONNECTIONS];
     int accepted, lists, kills;
+    int lists_before_kill;   /* how many had been asked for when the last CLIENT KILL came */
     bool silent;             /* reads, and answers nothing from now on */
     bool silent_lists;       /* answers all but CLIENT LIST */
     bool hang_up_at_list;    /* closes instead of answering CLIENT LIST */
     bool kill_refused;
+    bool kill_misses;        /* there is no such client */
+    bool hang_up_at_kill;    /* closes, once, instead of answering CLIENT KILL */
     const char *auth_error;  /* the answer to AUTH; NULL: OK */
     const char *list;        /* CLIENT LIST's answer without our own line */
     bool own_line;           /* with a line for the agent's own connection, id 99 */
@@ -71,9 +74,16 @@ static inline void fake_command(struct fake_connection *c, const char *name, con
     struct fake_redis *s = c->server;
     bool client = strcmp(name, "CLIENT") == 0, list = client && strcmp(sub, "LIST") == 0;
     s->lists += list;
-    s->kills += client && strcmp(sub, "KILL") == 0;
+    if (client && strcmp(sub, "KILL") == 0) {
+        s->kills++;
+        s->lists_before_kill = s->lists;
+    }
     if (list && s->hang_up_at_list)
         fake_close(c);
+    else if (client && strcmp(sub, "KILL") == 0 && s->hang_up_at_kill) {
+        s->hang_up_at_kill = false;
+        fake_close(c);
+    }
     else if (s->silent || (list && s->silent_lists))
         return;
     else if (list)
@@ -81,7 +91,7 @@ static inline void fake_command(struct fake_connection *c, const char *name, con
     else if (client && strcmp(sub, "ID") == 0)
         fake_say(c, ":99\r\n");
     else if (client && strcmp(sub, "KILL") == 0)
-        fake_say(c, s->kill_refused ? "-NOPERM no kill\r\n" : ":1\r\n");
+        fake_say(c, s->kill_refused ? "-NOPERM no kill\r\n" : s->kill_misses ? ":0\r\n" : ":1\r\n");
     else if (strcmp(name, "AUTH") == 0 && s->auth_error)
         fake_say(c, s->auth_error);
     else if (strcmp(name, "CONFIG") == 0)

@@ -392,6 +392,57 @@ START_TEST(of_a_server_that_is_gone_nothing_is_known)
 }
 END_TEST
 
+/* Questions come in between two turns on the link; all commands are one turn. */
+START_TEST(all_sessions_are_commanded_in_one_turn)
+{
+    ask_in_answer = true;
+    ck_assert_int_eq(ask(LIMIT_US), 0);
+    run_until(&answers, 1);
+    end_sessions(0, 1000, (uint64_t[]){1, 2, 3, 4}, 4);
+    run_until(&server.kills, 1);
+    int lists = server.lists_before_kill;
+    run_until(&server.kills, 4);
+    ck_assert_int_eq(server.lists_before_kill, lists);
+    server.list = "";
+    run_until(&ends, 1);
+    for (int i = 0; i < 4; i++)
+        ck_assert_uint_eq(ended[i], ENDED_BY_COMMAND);
+}
+END_TEST
+
+/* Five polls after the command: 1 + 2 + 4 + 8 ms, not 40. A machine that is busy may be late once, not each time. */
+START_TEST(whether_it_is_gone_is_asked_soon_at_first)
+{
+    bool soon = false;
+    for (int i = 0; i < 8 && !soon; i++) {
+        int before = ends;
+        server.list = TWO;
+        end_sessions(0, 1000, (uint64_t[]){1}, 1);
+        run_until(&server.kills, i + 1);
+        int64_t began = clock_now_us();
+        run_until(&server.lists, server.lists + 5);
+        soon = clock_now_us() - began < 35000;
+        server.list = ONE;
+        run_until(&ends, before + 1);
+    }
+    ck_assert(soon);
+}
+END_TEST
+
+/* The server took the command and then closed our connection: that the session is gone is the command's doing. */
+START_TEST(a_command_whose_answer_was_lost_counts)
+{
+    server.hang_up_at_kill = server.kill_misses = true;
+    end_sessions(0, 2000, (uint64_t[]){1}, 1);
+    run_until(&ends, 1);
+    ck_assert_int_eq(server.kills, 2);
+    ck_assert_uint_eq(ended[0], ENDED_BY_COMMAND);
+    end_sessions(0, 2000, (uint64_t[]){1}, 1);
+    run_until(&ends, 2);
+    ck_assert_uint_eq(ended[0], ENDED_BY_ITSELF);
+}
+END_TEST
+
 START_TEST(no_session_named_is_answered_too)
 {
     end_sessions(0, 1000, NULL, 0);
@@ -512,7 +563,8 @@ int main(void)
         a_silent_server_is_not_connected_at_the_limit, destroyed_from_within_an_answer,
         destroyed_while_connecting_asking_and_ending, a_session_that_is_gone_before_its_time_ended_by_itself,
         a_session_that_stays_gets_the_command_after_it_lingered, a_session_that_outlives_its_command_is_still_there,
-        a_refused_command_says_why, of_a_server_that_is_gone_nothing_is_known, no_session_named_is_answered_too,
+        all_sessions_are_commanded_in_one_turn, whether_it_is_gone_is_asked_soon_at_first,
+        a_command_whose_answer_was_lost_counts, a_refused_command_says_why, of_a_server_that_is_gone_nothing_is_known, no_session_named_is_answered_too,
         questions_and_ends_take_turns, parameters, a_bad_message_makes_no_target,
         localhost_is_resolved_and_never_from_within_the_call, a_cancelled_lookup_says_nothing, a_target_by_name};
     Suite *suite = suite_create("targets");
