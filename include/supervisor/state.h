@@ -5,7 +5,7 @@
  *   actions.c   action → call
  *   children.c  signals and the ends of processes → events
  *   looks.c     when to look; facts → record, hold, marks → events
- *   sweep.c     goodbyes, orphans, the outcome of every handle */
+ *   sweep*.c    goodbyes, orphans, the outcome of every handle: supervisor/sweep.h */
 #ifndef SUPERVISOR_STATE_H
 #define SUPERVISOR_STATE_H
 
@@ -25,6 +25,7 @@
 #include "supervisor/platform/notify.h"
 #include "supervisor/report/record.h"
 #include "supervisor/supervisor.h"
+#include "supervisor/sweep.h"
 
 enum { PENDING_EVENTS = 32 };
 
@@ -43,31 +44,6 @@ struct last_look {
     size_t count, room;
     int64_t at_us;           /* when they came; 0: none came yet */
     bool seen;               /* the sockets and their owners could be seen */
-};
-
-/* How far the goodbye of one recorded handle is. */
-enum farewell {
-    FAREWELL_SETTLING,  /* the app has just sent something: perhaps its own goodbye */
-    FAREWELL_SAID,      /* ours was said; the server has not closed yet */
-    FAREWELL_TO_END,    /* the server is to be told to end the session */
-    FAREWELL_ASKED,     /* it was told so, by way of the agent */
-    FAREWELL_OVER
-};
-
-struct farewell_of {
-    enum farewell step;
-    int64_t since_us;   /* of this step */
-    uint32_t request;   /* ASKED */
-    bool was_said;      /* our goodbye went out before it came to a command */
-};
-
-struct sweep {
-    bool begun;
-    bool looking;             /* the sessions' last states are asked for, before the farewells begin */
-    int64_t looking_since_us;
-    struct farewell_of *list; /* heap; one a recorded handle, in the order of record.handles */
-    unsigned count;
-    uint32_t request;         /* the last number used */
 };
 
 struct supervisor {
@@ -154,13 +130,5 @@ void looks_adopt(struct supervisor *s);
 
 /* The postgres target behind a pooler, or -1. */
 int looks_server_of(const struct supervisor *s, unsigned target);
-
-/* sweep.c */
-void sweep_begin(struct supervisor *s);
-void sweep_watch(struct supervisor *s); /* each few milliseconds while duplicates are held */
-void sweep_facts(struct supervisor *s, const struct facts *facts);
-void sweep_agent_lost(struct supervisor *s);
-void sweep_ended(void *supervisor, const struct message_ended *ended);
-void sweep_finish(struct supervisor *s); /* whatever is not answered by now is not known */
 
 #endif

@@ -134,7 +134,7 @@ signal.pause()
 
 
 def test_one_that_may_not_be_ended_costs_no_other(servers, database, directory):
-    """Inside TLS all are ended by one statement. The agent's role may not end a superuser's session: that one only is refused."""
+    """Inside TLS all are ended by one statement. The agent may not end a superuser's: that one only is refused."""
     url = database.url("tls")
     servers.sql("GRANT pg_monitor TO app")  # else it does not even see that session
     try:

@@ -52,6 +52,9 @@ bool adopted_was_ended_by_server(const struct adopted *adopted);
 /* Has anything left since it was last watched: the goodbye of an app that ended right after it, perhaps? */
 bool adopted_has_sent_since(const struct adopted *adopted);
 
+/* The app has written what has not left yet: a held write. */
+bool adopted_is_held_back(const struct adopted *adopted);
+
 struct adopted *adopted_find(struct adopted_table *table, uint64_t inode, const struct endpoint *local);
 
 /* Closes one duplicate. */

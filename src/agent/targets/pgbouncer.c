@@ -386,7 +386,7 @@ static void *pgbouncer_open(struct target *target, const char *address, char *wh
 static void pgbouncer_ask(void *probe, bool want_text, struct session_table *into)
 {
     struct pgbouncer *p = probe;
-    /* It has no texts; but it is asked who is behind a client when that is to be told, or when the server can be asked. */
+    /* It has no texts; but it is asked who is behind a client when that is to be told, or the server can be asked. */
     p->want_servers = want_text || target_message(p->target)->server >= 0;
     p->into = into;
     pgbouncer_show(p, STEP_POOLS, "SHOW POOLS");

@@ -38,8 +38,8 @@ static const char settings[] =
     "SET search_path = pg_catalog; SET statement_timeout = '5s'; SET lock_timeout = '1s';"
     " SET default_transaction_isolation = 'read committed'; PREPARE lastcall_look(boolean) AS ";
 
-/* All of them in one statement, each only while pid and backend_start are the named ones: a row a backend, in their order.
- * hidden: no right to see its row. */
+/* All of them in one statement, each only while pid and backend_start are the named ones: a row a backend, in their
+ * order. hidden: no right to see its row. */
 static const char end_commands[] =
     "; PREPARE lastcall_end(int[], bigint[]) AS SELECT CASE WHEN a.pid IS NULL THEN 'gone'"
     " WHEN a.backend_start IS NULL THEN 'hidden'"
@@ -205,8 +205,8 @@ static void postgres_take_end(struct postgres *p, const char *said)
     probe_ends_add(&p->ends, told ? ENDED_BY_COMMAND : seen ? gone : ENDED_REFUSED, hidden);
 }
 
-/* One that may not be ended (a superuser's) makes an error of the whole statement: then each has its own. Who is gone by
- * then had its turn before the error. */
+/* One that may not be ended (a superuser's) makes an error of the whole statement: then each has its own. Who is gone
+ * by then had its turn before the error. */
 static void postgres_ended(struct postgres *p, const PGresult *result)
 {
     bool ok = PQresultStatus(result) == PGRES_TUPLES_OK;

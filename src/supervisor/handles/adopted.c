@@ -169,6 +169,12 @@ bool adopted_has_sent_since(const struct adopted *adopted)
            (counters.sent > adopted->sent_last || counters.unacked > counters.unsent);
 }
 
+bool adopted_is_held_back(const struct adopted *adopted)
+{
+    struct socket_counters counters;
+    return socket_read_counters(adopted->fd, &counters) == 0 && counters.unsent > 0;
+}
+
 bool adopted_watch(struct adopted_table *table, int64_t now_us)
 {
     bool changed = false;
