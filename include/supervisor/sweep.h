@@ -33,6 +33,7 @@ struct farewell_of {
     int64_t since_us;   /* of this step */
     uint32_t request;   /* ASKED */
     bool was_said;      /* our goodbye went out before it came to a command */
+    bool early;         /* it was to be ended before the signal, while the app was frozen */
 };
 
 struct sweep {
@@ -46,6 +47,9 @@ struct sweep {
 
 /* sweep.c: for the others of src/supervisor/ */
 void sweep_begin(struct supervisor *s);
+/* Before the signal, where no duplicate can be taken: the idle sessions of a frozen app are ended by command.
+ * EVENT_SWEPT when all are answered, also when there is none, or when the app lives on after the signal. */
+void sweep_end_idle(struct supervisor *s);
 void sweep_watch(struct supervisor *s); /* each few milliseconds while duplicates are held */
 void sweep_facts(struct supervisor *s, const struct facts *facts);
 void sweep_finish(struct supervisor *s); /* whatever is not answered by now is not known */

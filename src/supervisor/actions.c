@@ -79,6 +79,13 @@ static void act_let_go(struct supervisor *s)
     looks_begin(s);
 }
 
+/* Whether the signal ends the app at once may have changed since it came: an app that lives on needs its sessions. */
+static void act_end(struct supervisor *s)
+{
+    children_plan(s, s->stop_signo ? s->stop_signo : SIGTERM);
+    sweep_end_idle(s);
+}
+
 /* Only who gets the signal is woken where it ends the app at once: the others stay at rest until they are killed. */
 static void act_signal(struct supervisor *s)
 {
@@ -226,6 +233,7 @@ static void (*const table[])(struct supervisor *) = {
     [ACTION_THAW] = act_thaw,
     [ACTION_ADOPT] = act_adopt,
     [ACTION_LET_GO] = act_let_go,
+    [ACTION_END] = act_end,
     [ACTION_SIGNAL] = act_signal,
     [ACTION_SIGNAL_REST] = act_signal_rest,
     [ACTION_KILL] = act_kill,

@@ -22,7 +22,8 @@ enum { ANSWER_MS = 250, ANSWER_FROZEN_MS = 40, NEVER = -1 };
 /* From one answer to the next question. */
 static const double pause_s[] = {
     [PHASE_RUNNING] = NEVER, [PHASE_ANNOUNCING] = NEVER, [PHASE_DRAINING] = NEVER, [PHASE_HOLDING] = 0.001,
-    [PHASE_FREEZING] = NEVER, [PHASE_LOOKING] = 0, [PHASE_RESTING] = 0.05, [PHASE_SIGNALLED] = NEVER,
+    [PHASE_FREEZING] = NEVER, [PHASE_LOOKING] = 0, [PHASE_ENDING] = NEVER, [PHASE_RESTING] = 0.05,
+    [PHASE_SIGNALLED] = NEVER,
     [PHASE_STOPPING] = 0.05, [PHASE_KILLING] = NEVER, [PHASE_SWEEPING] = NEVER, [PHASE_DONE] = NEVER};
 _Static_assert(sizeof pause_s / sizeof *pause_s == PHASES, "a phase without a pause");
 

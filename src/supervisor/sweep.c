@@ -2,6 +2,7 @@
  * (sweep_farewell.c) and its ending by the agent (sweep_end.c) until all are over. Decides about no handle itself. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "common/clock.h"
 #include "supervisor/state.h"
@@ -21,18 +22,56 @@ void sweep_watch_farewells(struct supervisor *s, int64_t now_us)
     for (unsigned i = 0; i < s->sweep.count; i++)
         farewell_watch(s, i, now_us);
     sweep_ask_to_end(s, now_us);
-    if (all_over(&s->sweep) && s->lifecycle.phase == PHASE_SWEEPING)
+    bool awaited = s->lifecycle.phase == PHASE_SWEEPING || s->lifecycle.phase == PHASE_ENDING;
+    if (awaited && all_over(&s->sweep))
         supervisor_post(s, EVENT_SWEPT);
+}
+
+/* A place for each handle that is recorded by now. Without memory the new ones have none. */
+static void make_places(struct supervisor *s)
+{
+    struct sweep *sweep = &s->sweep;
+    if (sweep->count >= s->record.handle_count)
+        return;
+    struct farewell_of *list = reallocarray(sweep->list, s->record.handle_count, sizeof *list);
+    if (!list)
+        return;
+    memset(list + sweep->count, 0, (s->record.handle_count - sweep->count) * sizeof *list);
+    sweep->list = list;
+    sweep->count = s->record.handle_count;
 }
 
 void sweep_begin_farewells(struct supervisor *s)
 {
     int64_t now_us = clock_now_us();
     s->sweep.looking = false;
-    s->sweep.list = calloc(s->record.handle_count ? s->record.handle_count : 1, sizeof *s->sweep.list);
-    s->sweep.count = s->sweep.list ? s->record.handle_count : 0;
+    make_places(s);
     for (unsigned i = 0; i < s->sweep.count; i++)
-        farewell_begin(s, i, now_us);
+        if (s->sweep.list[i].step != FAREWELL_ASKED) /* early: its answer is on its way */
+            farewell_begin(s, i, now_us);
+    sweep_watch_farewells(s, now_us);
+}
+
+/* Redis' sessions end with the stream, and a pooler's client without a transaction costs nobody anything. What was
+ * given up may have a request on its way, which the server would still carry out: left alone unless it was answered. */
+static bool is_to_end_early(struct supervisor *s, const struct recorded_handle *handle)
+{
+    const struct handle_row *row = &handle->last;
+    bool answered = !s->lifecycle.gave_up || (row->has_info && row->last_received_ms < row->last_sent_ms);
+    return handle->outcome == OUTCOME_OPEN && sweep_kind_of(s, handle) == TARGET_POSTGRES &&
+           row->state == SESSION_IDLE && row->session && row->known_by == KNOWN_EXACT && row->unacked_bytes == 0 &&
+           answered && !sweep_duplicate_of(s, handle);
+}
+
+void sweep_end_idle(struct supervisor *s)
+{
+    int64_t now_us = clock_now_us();
+    bool ends = s->lifecycle.ends_at_once || s->lifecycle.kill_next;
+    make_places(s);
+    for (unsigned i = 0; i < s->sweep.count; i++) {
+        s->sweep.list[i].early = ends && is_to_end_early(s, &s->record.handles[i]);
+        farewell_step(s, i, s->sweep.list[i].early ? FAREWELL_TO_END : FAREWELL_OVER, now_us);
+    }
     sweep_watch_farewells(s, now_us);
 }
 

@@ -40,7 +40,7 @@ static unsigned collect(struct supervisor *s, unsigned target, bool lingering, s
     unsigned count = 0;
     for (unsigned i = 0; i < s->sweep.count && count < WIRE_SESSIONS; i++) {
         struct recorded_handle *handle = &s->record.handles[i];
-        bool lingers = s->sweep.list[i].was_said || !sweep_duplicate_of(s, handle);
+        bool lingers = s->sweep.list[i].was_said || (!s->sweep.list[i].early && !sweep_duplicate_of(s, handle));
         if (s->sweep.list[i].step != FAREWELL_TO_END || end_target_of(s, handle) != target || lingers != lingering ||
             !can_be_ended(s, handle))
             continue;
@@ -101,8 +101,10 @@ void sweep_ask_to_end(struct supervisor *s, int64_t now_us)
 
 static enum outcome outcome_of(const struct farewell_of *farewell, enum ended_how how, bool had_duplicate)
 {
+    if (how == ENDED_BY_ITSELF && farewell->early)
+        return OUTCOME_ENDED_BY_SERVER; /* a frozen app closes nothing */
     if (how == ENDED_BY_COMMAND)
-        return had_duplicate ? OUTCOME_ENDED_BY_COMMAND : OUTCOME_ORPHAN_ENDED;
+        return had_duplicate || farewell->early ? OUTCOME_ENDED_BY_COMMAND : OUTCOME_ORPHAN_ENDED;
     if (how == ENDED_BY_ITSELF)
         return farewell->was_said ? OUTCOME_HANDED_BACK
                : had_duplicate    ? OUTCOME_CLOSED_BY_APP /* our duplicate kept it open: only a goodbye ends it */
@@ -124,6 +126,14 @@ static void end_refused(struct supervisor *s, unsigned i, const char *why, int64
     farewell_end(s, i, OUTCOME_STILL_THERE, now_us);
 }
 
+/* Not ended before the signal: what becomes of it is seen afterwards. */
+static void end_later(struct supervisor *s, unsigned i, const char *why, int64_t now_us)
+{
+    text_copy(s->record.handles[i].note, sizeof s->record.handles[i].note, why);
+    s->sweep.list[i].early = false;
+    farewell_step(s, i, s->sweep.begun ? FAREWELL_TO_END : FAREWELL_OVER, now_us);
+}
+
 void sweep_ended(void *supervisor, const struct message_ended *ended)
 {
     struct supervisor *s = supervisor;
@@ -135,7 +145,9 @@ void sweep_ended(void *supervisor, const struct message_ended *ended)
             continue;
         enum ended_how how = (enum ended_how)ended->how[k++];
         enum outcome outcome = outcome_of(farewell, how, sweep_duplicate_of(s, &s->record.handles[i]) != NULL);
-        if (outcome == OUTCOME_STILL_THERE)
+        if (outcome == OUTCOME_STILL_THERE && farewell->early)
+            end_later(s, i, ended->why, now_us);
+        else if (outcome == OUTCOME_STILL_THERE)
             end_refused(s, i, ended->why, now_us);
         else
             farewell_end(s, i, outcome, now_us);
@@ -147,7 +159,10 @@ void sweep_agent_lost(struct supervisor *s)
 {
     if (s->sweep.looking)
         sweep_begin_farewells(s);
-    for (unsigned i = 0; i < s->sweep.count; i++)
-        if (s->sweep.list[i].step == FAREWELL_ASKED)
-            s->sweep.list[i].step = FAREWELL_TO_END; /* asked again when there is an agent again */
+    for (unsigned i = 0; i < s->sweep.count; i++) {
+        if (s->sweep.list[i].step != FAREWELL_ASKED)
+            continue;
+        s->sweep.list[i].step = FAREWELL_TO_END; /* asked again when there is an agent again */
+        s->sweep.list[i].early = false;
+    }
 }

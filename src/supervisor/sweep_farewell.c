@@ -33,15 +33,17 @@ bool sweep_has_transaction(const struct handle_row *row)
 }
 
 /* What became of the transaction, now that the handle's outcome is known. */
-static void settle_transaction(struct supervisor *s, struct recorded_handle *handle)
+static void settle_transaction(struct supervisor *s, unsigned i)
 {
+    struct recorded_handle *handle = &s->record.handles[i];
     bool busy = sweep_has_transaction(&handle->last);
     bool open = handle->in_flight_at_start && handle->transaction == TRANSACTION_NONE;
     bool ours = handle->outcome == OUTCOME_HANDED_BACK || handle->outcome == OUTCOME_ENDED_BY_COMMAND ||
                 handle->outcome == OUTCOME_ORPHAN_ENDED;
     bool began_later = !handle->in_flight_at_start || handle->transaction == TRANSACTION_FINISHED;
     /* Without a duplicate nobody saw how it ended, and an app that ran on after the last look may have begun anew. */
-    bool unseen = !sweep_duplicate_of(s, handle) && !(s->lifecycle.signalled && s->lifecycle.ends_at_once);
+    bool seen = s->sweep.list[i].early || (s->lifecycle.signalled && s->lifecycle.ends_at_once);
+    bool unseen = !sweep_duplicate_of(s, handle) && !seen;
     if (busy && ours && began_later)
         handle->aborted_later = true;
     else if (busy && ours)
@@ -57,7 +59,7 @@ void farewell_end(struct supervisor *s, unsigned i, enum outcome outcome, int64_
     struct recorded_handle *handle = &s->record.handles[i];
     struct adopted *adopted = sweep_duplicate_of(s, handle);
     record_outcome(handle, outcome, now_us);
-    settle_transaction(s, handle);
+    settle_transaction(s, i);
     s->sweep.list[i].step = FAREWELL_OVER;
     if (adopted)
         adopted_release(adopted);

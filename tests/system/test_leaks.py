@@ -6,7 +6,7 @@ import time
 import pytest
 
 from reports import target_of, valid
-from runner import Journal, bare, lastcall, python_app
+from runner import Journal, bare, c_app, lastcall, python_app
 from servers import wait_until
 from stops import discarded, measure, shell_code, start, warm_up
 
@@ -133,13 +133,14 @@ signal.pause()
 """
 
 
-def test_one_that_may_not_be_ended_costs_no_other(servers, database, directory):
+@pytest.mark.parametrize("hands", [True, False])
+def test_one_that_may_not_be_ended_costs_no_other(servers, database, directory, hands):
     """Inside TLS all are ended by one statement. The agent may not end a superuser's: that one only is refused."""
     url = database.url("tls")
     servers.sql("GRANT pg_monitor TO app")  # else it does not even see that session
     try:
         env = {**database.environment("tls", False), "OTHER_URL": url.replace("//app:", "//postgres:")}
-        with lastcall(["/usr/bin/python3", "-c", THREE], directory, env=env) as run:
+        with lastcall(["/usr/bin/python3", "-c", THREE], directory, env=env, prefix=[] if hands else [c_app("no_hands")]) as run:
             run.ready()
             run.send()
             assert shell_code(run.wait(10)) == 143, run.err()

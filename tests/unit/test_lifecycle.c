@@ -29,7 +29,7 @@ struct way {
     const char *events; /* see event_of() */
 };
 
-/* One letter an event, so that a way fits in a row. */
+/* One letter an event, so that a way fits in a row; N first: no hands, and the signal ends the app at once. */
 static enum lifecycle_event event_of(char letter)
 {
     static const char letters[] = "SEDRsmfxatlbwd"; /* in the order of the enum */
@@ -43,16 +43,16 @@ static const struct way ways[] = {
     {PHASE_HOLDING, true, "Ddd"},     {PHASE_FREEZING, false, "Sdds"}, {PHASE_LOOKING, false, "Sddsf"},
     {PHASE_RESTING, true, "Ddds"},    {PHASE_SIGNALLED, false, "Sddsfs"},
     {PHASE_STOPPING, false, "Sddsfsd"}, {PHASE_KILLING, false, "SddsfsE"}, {PHASE_SWEEPING, false, "Sddsfst"},
-    {PHASE_DONE, false, "Sddsfstw"},
+    {PHASE_DONE, false, "Sddsfstw"},  {PHASE_ENDING, false, "NSddsfs"},
 };
 enum { WAYS = sizeof ways / sizeof *ways };
 
 /* What each event does, in the order of `ways`: phase and actions; "=" for deliberately nothing. One letter an action,
  * in the order of the enum. */
-static const char action_letters[] = "AUL.GFTPOSRKWdfcXZ";
+static const char action_letters[] = "AUL.GFTPOESRKWdfcXZ";
 
 /* A announce, U unannounce, L look, . look-stop, G give up, F freeze, T thaw, P adopt, O let go, S signal,
- * R signal the rest, K kill, W sweep, d drained, f drain failed, c called off, X report, Z exit */
+ * E end the idle sessions, R signal the rest, K kill, W sweep, d drained, f drain failed, c called off, X report, Z exit */
 static const struct {
     enum phase phase;
     bool drain;
@@ -102,6 +102,9 @@ static const struct {
     {PHASE_SWEEPING, false,
      {[EVENT_ESCALATE] = "done XZ", [EVENT_SWEPT] = "done XZ", [EVENT_DEADLINE] = "done XZ"}},
     {PHASE_DONE, false, {[EVENT_STOP_SIGNAL] = NULL}},
+    {PHASE_ENDING, false,
+     {[EVENT_ESCALATE] = "signalled .PS", [EVENT_APP_ENDED] = "stopping T.PRO", [EVENT_TREE_ENDED] = "sweeping .W",
+      [EVENT_AGENT_LOST] = "signalled .PS", [EVENT_SWEPT] = "signalled .PS", [EVENT_DEADLINE] = "signalled .PS"}},
 };
 
 /* One event, a millisecond after the last one; a deadline comes at its time. */
@@ -118,7 +121,8 @@ static int64_t reach(struct lifecycle *l, const struct lifecycle_settings *setti
     struct lifecycle_actions actions;
     int64_t now = T0;
     lifecycle_init(l, settings);
-    for (const char *e = events; *e; e++)
+    l->no_hands = l->ends_at_once = *events == 'N';
+    for (const char *e = events + (*events == 'N'); *e; e++)
         now = step(l, event_of(*e), now, &actions);
     return now;
 }
@@ -206,7 +210,7 @@ static void note(struct life *life, enum lifecycle_event event, int64_t now, enu
 
 static bool is_frozen_phase(enum phase phase)
 {
-    return phase == PHASE_FREEZING || phase == PHASE_LOOKING;
+    return phase == PHASE_FREEZING || phase == PHASE_LOOKING || phase == PHASE_ENDING;
 }
 
 /* What the actions do to the app, and what they must not do. */
@@ -238,6 +242,8 @@ static void check_deadline(struct life *life, int64_t now)
     HOLDS(life, l->deadline_us <= (l->deadlines.done > now ? l->deadlines.done : now));
     if (l->phase == PHASE_LOOKING)
         HOLDS(life, l->deadline_us <= now + 50 * MS);
+    if (l->phase == PHASE_ENDING)
+        HOLDS(life, l->deadline_us <= now + 150 * MS && l->no_hands && (l->ends_at_once || l->kill_next));
 }
 
 static void live(struct life *life, enum lifecycle_event event, int64_t now)
@@ -290,6 +296,7 @@ static void live_at_random(struct life *life, const struct lifecycle_settings *s
         bool due = life->l.deadline_us <= next;
         now = due && life->l.deadline_us > now ? life->l.deadline_us : due ? now : next;
         life->l.ends_at_once |= life->l.phase == PHASE_RUNNING && dice(2);
+        life->l.no_hands |= dice(20) == 0;
         live(life, due ? EVENT_DEADLINE : (enum lifecycle_event)dice(EVENT_DEADLINE), now);
     }
     if (!life->signal_came && life->l.phase == PHASE_RUNNING)
@@ -327,6 +334,7 @@ START_TEST(a_stop_takes_at_most_the_grace_less_its_reserve)
         int64_t now = T0, reserve = settings.grace_us < 2 * S ? settings.grace_us * 30 / 100 : settings.grace_us * 3 / 100;
         lifecycle_init(&life.l, &settings);
         life.l.ends_at_once = dice(2);
+        life.l.no_hands = dice(2);
         live(&life, EVENT_STOP_SIGNAL, now);
         while (life.l.phase != PHASE_DONE) {
             int64_t next = now + dice(200) * MS;
@@ -355,6 +363,7 @@ START_TEST(the_kill_leaves_time_to_reap)
         settings.end_by_kill = i & 1;
         lifecycle_init(&l, &settings);
         l.ends_at_once = i & 2;
+        l.no_hands = true;
         lifecycle_step(&l, EVENT_STOP_SIGNAL, now, &actions);
         while (!did(&actions, ACTION_KILL)) {
             now = l.deadline_us > now ? l.deadline_us : now;
@@ -370,6 +379,48 @@ START_TEST(the_kill_leaves_time_to_reap)
 END_TEST
 
 /* -- single rules ---------------------------------------------------------------------------------------------------- */
+
+/* Without hands the sessions are ended first only where the app is frozen and never runs again. */
+START_TEST(sessions_are_ended_first_only_of_an_app_that_is_over)
+{
+    static const struct { bool no_hands, ends_at_once, kill; const char *last; enum phase then; } rows[] = {
+        {true, true, false, "s", PHASE_ENDING},     {true, false, false, "s", PHASE_SIGNALLED},
+        {true, false, true, "s", PHASE_ENDING},     {false, true, false, "s", PHASE_SIGNALLED},
+        {false, false, true, "s", PHASE_KILLING},   {true, true, false, "E", PHASE_SIGNALLED},
+        {true, true, false, "d", PHASE_HOLDING},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct lifecycle_settings settings = usual;
+        struct lifecycle_actions actions;
+        struct lifecycle l;
+        settings.end_by_kill = rows[i].kill;
+        int64_t now = reach(&l, &settings, "Sddsf");
+        l.no_hands = rows[i].no_hands;
+        l.ends_at_once = rows[i].ends_at_once;
+        step(&l, event_of(*rows[i].last), now, &actions);
+        ck_assert_msg(l.phase == rows[i].then, "row %zu: %s", i, phase_name(l.phase));
+        ck_assert_int_eq(did(&actions, ACTION_END), l.phase == PHASE_ENDING);
+    }
+}
+END_TEST
+
+/* The last look before the hold deadline's end: what is idle is ended first, too. */
+START_TEST(sessions_are_ended_first_at_the_last_chance)
+{
+    struct lifecycle_actions actions;
+    struct lifecycle l;
+    int64_t now = reach(&l, &usual, "NSddddf");
+    ck_assert(l.last_chance && l.phase == PHASE_LOOKING);
+    struct lifecycle late = l, frozen_no_more = l;
+    step(&l, EVENT_MOVING, now, &actions);
+    ck_assert_str_eq(phase_name(l.phase), "ending");
+    step(&late, EVENT_DEADLINE, now, &actions); /* nobody knows what is idle */
+    ck_assert_str_eq(phase_name(late.phase), "signalled");
+    frozen_no_more.phase = PHASE_FREEZING;
+    step(&frozen_no_more, EVENT_FREEZE_FAILED, now, &actions);
+    ck_assert_str_eq(phase_name(frozen_no_more.phase), "signalled");
+}
+END_TEST
 
 /* The stop signal cannot be called off, in no phase. */
 START_TEST(resume_after_the_signal_is_refused)
@@ -543,6 +594,8 @@ int main(void)
     tcase_add_loop_test(tcase, random_lives_end_in_time, 0, 20);
     tcase_add_loop_test(tcase, a_stop_takes_at_most_the_grace_less_its_reserve, 0, 10);
     tcase_add_test(tcase, the_kill_leaves_time_to_reap);
+    tcase_add_test(tcase, sessions_are_ended_first_only_of_an_app_that_is_over);
+    tcase_add_test(tcase, sessions_are_ended_first_at_the_last_chance);
     tcase_add_test(tcase, resume_after_the_signal_is_refused);
     tcase_add_test(tcase, what_the_app_left_has_its_time);
     tcase_add_test(tcase, a_signal_after_a_long_drain_has_what_is_left);

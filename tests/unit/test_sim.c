@@ -17,7 +17,7 @@ struct player {
     unsigned line;
     struct lifecycle_settings settings;
     struct lifecycle lifecycle;
-    bool ends_at_once, begun;
+    bool ends_at_once, no_hands, begun;
     int64_t now_us;
 };
 
@@ -88,12 +88,19 @@ static void set_ends_at_once(struct player *player, const char *value)
     player->ends_at_once = true;
 }
 
+static void set_no_hands(struct player *player, const char *value)
+{
+    (void)value;
+    player->no_hands = true;
+}
+
 static const struct {
     const char *word;
     void (*set)(struct player *player, const char *value);
 } settings[] = {
     {"grace", set_grace},     {"settle", set_settle},   {"drain.hold", set_drain_hold},    {"order", set_order},
     {"end", set_end},         {"targets", set_targets}, {"ends-at-once", set_ends_at_once},
+    {"no-hands", set_no_hands},
 };
 
 static bool read_setting(struct player *player, const char *word, const char *value)
@@ -114,6 +121,7 @@ static void begin(struct player *player)
     player->begun = true;
     lifecycle_init(&player->lifecycle, &player->settings);
     player->lifecycle.ends_at_once = player->ends_at_once;
+    player->lifecycle.no_hands = player->no_hands;
 }
 
 /* The deadline of a phase cannot be passed over in silence. */

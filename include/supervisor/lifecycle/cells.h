@@ -23,6 +23,7 @@ cell_fn cell_settled, cell_dried_up, cell_holding_still, cell_holding_deadline, 
 cell_fn cell_frozen, cell_freeze_failed, cell_looking_still, cell_looking_moving, cell_looking_late, cell_give_up_now;
 
 /* The end. */
+cell_fn cell_ending_over, cell_ending_late;
 cell_fn cell_let_go, cell_stopping_deadline, cell_stopping_escalated, cell_killing_deadline;
 cell_fn cell_swept, cell_sweeping_deadline, cell_sweeping_escalated;
 

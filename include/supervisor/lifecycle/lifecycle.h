@@ -9,6 +9,7 @@
  *                                                             given up, and a second, short one for the rest)
  *   FREEZING    still, as it seems: SIGSTOP to all.           all stopped, or given up after 100 ms
  *   LOOKING     frozen: one last look.                        still; not still; 50 ms passed
+ *   ENDING      no hands: the servers end what is idle.       all answered; 150 ms passed
  *   RESTING     `drain` is done, the app goes on.             the stop signal, `resume`, drain.hold passed
  *   SIGNALLED   the stop signal is out, all is held across it. the app ended, or 100 ms: it is let go
  *   STOPPING    the app cleans up by itself.                  the app ended, or the stop deadline
@@ -17,8 +18,9 @@
  *   DONE        the report is written, lastcall exits.
  *
  * HOLDING comes twice: before the stop signal, and again before SIGKILL for an app that is still there (`kill_next`).
- * For people HOLDING, FREEZING, LOOKING and RESTING are one phase, "holding", SIGNALLED and STOPPING are
- * "stopping". */
+ * ENDING comes only where no duplicate can be taken and the app is about to be ended where it stands: nobody could say
+ * goodbye for it afterwards. For people HOLDING, FREEZING, LOOKING, ENDING and RESTING are one phase, "holding",
+ * SIGNALLED and STOPPING are "stopping". */
 #ifndef SUPERVISOR_LIFECYCLE_LIFECYCLE_H
 #define SUPERVISOR_LIFECYCLE_LIFECYCLE_H
 
@@ -26,8 +28,8 @@
 #include <stdint.h>
 
 enum phase {
-    PHASE_RUNNING, PHASE_ANNOUNCING, PHASE_DRAINING, PHASE_HOLDING, PHASE_FREEZING, PHASE_LOOKING, PHASE_RESTING,
-    PHASE_SIGNALLED, PHASE_STOPPING, PHASE_KILLING, PHASE_SWEEPING, PHASE_DONE, PHASES
+    PHASE_RUNNING, PHASE_ANNOUNCING, PHASE_DRAINING, PHASE_HOLDING, PHASE_FREEZING, PHASE_LOOKING, PHASE_ENDING,
+    PHASE_RESTING, PHASE_SIGNALLED, PHASE_STOPPING, PHASE_KILLING, PHASE_SWEEPING, PHASE_DONE, PHASES
 };
 
 enum lifecycle_event {
@@ -59,6 +61,7 @@ enum lifecycle_action {
     ACTION_THAW,
     ACTION_ADOPT,         /* duplicates of all handles, kept until the app has ended or closed them */
     ACTION_LET_GO,        /* no mark stays on any socket of the app; duplicates are closed */
+    ACTION_END,           /* the servers are told to end the idle sessions of an app that is frozen */
     ACTION_SIGNAL,        /* the stop signal to whom it is meant for, waking only them if frozen */
     ACTION_SIGNAL_REST,   /* the stop signal to all that is left */
     ACTION_KILL,          /* SIGKILL to the tree */
@@ -101,6 +104,7 @@ struct lifecycle {
     struct lifecycle_deadlines deadlines;
     bool drain_only;           /* `drain` was asked, no stop signal came yet */
     bool ends_at_once;         /* set by the loop: the stop signal would end the app at once: it may be held for longer */
+    bool no_hands;             /* set by the loop: no socket of the app can be duplicated here */
     bool kill_next;            /* HOLDING before SIGKILL, not before the stop signal */
     bool gave_up;              /* the hold deadline passed: what was in flight then is not waited for */
     bool last_chance;          /* the second one passed, too: the last look's verdict does not matter any more */

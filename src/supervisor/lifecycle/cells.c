@@ -6,6 +6,7 @@
 #define FREEZE_LIMIT_US INT64_C(100000)    /* a freeze that is not complete by then is given up */
 #define LOOK_LIMIT_US INT64_C(50000)       /* no process of the app stays frozen for longer than this */
 #define REST_LIMIT_US INT64_C(2000000)     /* for what is left when the main process ended by itself */
+#define ENDING_LIMIT_US INT64_C(150000)    /* the app is frozen meanwhile, and will not run again */
 #define SIGNALLED_LIMIT_US INT64_C(100000) /* an app that lives on after the signal is let go then */
 #define KILL_LEAST_US INT64_C(100000)      /* a killed process is reaped well within this */
 #define LATE_SIGNAL_US INT64_C(2000000)    /* a signal late after a drain still has this long (as the kubelet grants) */
@@ -76,6 +77,19 @@ static void enter_end(struct lifecycle *l, int64_t now, struct lifecycle_actions
         enter_killing(l, now, actions, why);
     else
         enter_signalled(l, now, actions, why);
+}
+
+/* The end, of an app that is frozen. Without hands its sockets close with it, and its idle sessions would be abandoned:
+ * the servers end them first. An app that runs on after the signal closes them by itself. */
+static void enter_frozen_end(struct lifecycle *l, int64_t now, struct lifecycle_actions *actions, const char *why)
+{
+    if (!l->no_hands || !(l->ends_at_once || l->kill_next)) {
+        enter_end(l, now, actions, why);
+        return;
+    }
+    enter(l, PHASE_ENDING, least(now + ENDING_LIMIT_US, hold_over_by(l)), why);
+    add(actions, ACTION_LOOK_STOP);
+    add(actions, ACTION_END);
 }
 
 /* `told`: ACTION_DRAINED or ACTION_DRAIN_FAILED. */
@@ -328,17 +342,30 @@ void cell_freeze_failed(struct lifecycle *l, int64_t now, struct lifecycle_actio
 
 void cell_looking_still(struct lifecycle *l, int64_t now, struct lifecycle_actions *actions)
 {
-    enter_end(l, now, actions, l->gave_up ? "still, but for what was given up" : "still");
+    enter_frozen_end(l, now, actions, l->gave_up ? "still, but for what was given up" : "still");
 }
 
 void cell_looking_moving(struct lifecycle *l, int64_t now, struct lifecycle_actions *actions)
 {
-    back_to_holding(l, now, actions, "not still when frozen");
+    if (l->last_chance)
+        enter_frozen_end(l, now, actions, "the hold deadline passed");
+    else
+        back_to_holding(l, now, actions, "not still when frozen");
 }
 
 void cell_looking_late(struct lifecycle *l, int64_t now, struct lifecycle_actions *actions)
 {
     back_to_holding(l, now, actions, "the last look took too long");
+}
+
+void cell_ending_over(struct lifecycle *l, int64_t now, struct lifecycle_actions *actions)
+{
+    enter_end(l, now, actions, "what was idle is ended as far as can be");
+}
+
+void cell_ending_late(struct lifecycle *l, int64_t now, struct lifecycle_actions *actions)
+{
+    enter_end(l, now, actions, "the servers took too long to end what is idle");
 }
 
 void cell_give_up_now(struct lifecycle *l, int64_t now, struct lifecycle_actions *actions)
@@ -365,7 +392,7 @@ void cell_holding_ended(struct lifecycle *l, int64_t now, struct lifecycle_actio
 {
     if (l->signalled)
         return; /* known already: what is left is being held before it is killed */
-    if (l->phase == PHASE_FREEZING || l->phase == PHASE_LOOKING)
+    if (l->phase == PHASE_FREEZING || l->phase == PHASE_LOOKING || l->phase == PHASE_ENDING)
         add(actions, ACTION_THAW);
     cell_ended_early(l, now, actions);
 }

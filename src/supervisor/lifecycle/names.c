@@ -4,13 +4,15 @@
 static const char *const public_names[] = {
     [PHASE_RUNNING] = "running", [PHASE_ANNOUNCING] = "announcing", [PHASE_DRAINING] = "draining",
     [PHASE_HOLDING] = "holding", [PHASE_FREEZING] = "holding",      [PHASE_LOOKING] = "holding",
-    [PHASE_RESTING] = "holding", [PHASE_SIGNALLED] = "stopping",    [PHASE_STOPPING] = "stopping",
-    [PHASE_KILLING] = "killing", [PHASE_SWEEPING] = "sweeping",     [PHASE_DONE] = "done"};
+    [PHASE_ENDING] = "holding",  [PHASE_RESTING] = "holding",      [PHASE_SIGNALLED] = "stopping",
+    [PHASE_STOPPING] = "stopping", [PHASE_KILLING] = "killing",    [PHASE_SWEEPING] = "sweeping",
+    [PHASE_DONE] = "done"};
 static const char *const phase_names[] = {
     [PHASE_RUNNING] = "running", [PHASE_ANNOUNCING] = "announcing", [PHASE_DRAINING] = "draining",
     [PHASE_HOLDING] = "holding", [PHASE_FREEZING] = "freezing",     [PHASE_LOOKING] = "looking",
-    [PHASE_RESTING] = "resting", [PHASE_SIGNALLED] = "signalled",   [PHASE_STOPPING] = "stopping",
-    [PHASE_KILLING] = "killing", [PHASE_SWEEPING] = "sweeping",     [PHASE_DONE] = "done"};
+    [PHASE_ENDING] = "ending",   [PHASE_RESTING] = "resting",      [PHASE_SIGNALLED] = "signalled",
+    [PHASE_STOPPING] = "stopping", [PHASE_KILLING] = "killing",    [PHASE_SWEEPING] = "sweeping",
+    [PHASE_DONE] = "done"};
 static const char *const event_names[] = {[EVENT_STOP_SIGNAL] = "stop-signal",
                                           [EVENT_ESCALATE] = "escalate",
                                           [EVENT_DRAIN] = "drain",
@@ -34,6 +36,7 @@ static const char *const action_names[] = {[ACTION_ANNOUNCE] = "announce",
                                            [ACTION_THAW] = "thaw",
                                            [ACTION_ADOPT] = "adopt",
                                            [ACTION_LET_GO] = "let-go",
+                                           [ACTION_END] = "end",
                                            [ACTION_SIGNAL] = "signal",
                                            [ACTION_SIGNAL_REST] = "signal-rest",
                                            [ACTION_KILL] = "kill",
