@@ -520,12 +520,10 @@ START_TEST(a_bad_agent_is_ended_and_replaced)
 }
 END_TEST
 
-/* A stopped agent, and one that reads nothing: found by the answer that does not come. */
-static const char *const silent_agents[] = {"stopped", "deaf"};
-
+/* An agent that reads nothing: found by the answer that does not come. */
 START_TEST(an_unanswered_look_costs_the_agent)
 {
-    create(self, silent_agents[_i]);
+    create(self, "deaf");
     int64_t from = clock_now_us();
     ck_assert_int_eq(agent_keeper_look(keeper, 1, 100, &(struct look_wants){.text = false}), 0);
     run_until(lost == 1);
@@ -535,6 +533,32 @@ START_TEST(an_unanswered_look_costs_the_agent)
     ck_assert(!agent_keeper_is_up(keeper));
     run_until(started == 2);
     ck_assert_int_eq(last_reaped.value, SIGKILL);
+}
+END_TEST
+
+/* A stopped one tells itself: no answer has to be waited for. */
+START_TEST(a_stopped_agent_is_lost_at_once)
+{
+    create(self, "stopped");
+    run_until(lost == 1);
+    ck_assert_int_eq(last_loss, AGENT_HUNG);
+    ck_assert_str_eq(lost_why, "it was stopped by SIGSTOP");
+    become("good");
+    run_until(started == 2);
+    ck_assert_int_eq(last_reaped.value, SIGKILL);
+    ck_assert_uint_eq(lost, 1);
+}
+END_TEST
+
+/* Told to end, it was stopped before it could: it would not end by itself. */
+START_TEST(a_stopped_agent_that_was_told_to_end_is_ended)
+{
+    create(self, "stopped");
+    pid_t pid = agent_keeper_pid(keeper);
+    agent_keeper_stop(keeper);
+    run_until(reaped_agents == 1);
+    ck_assert(is_gone(pid) && last_reaped.value == SIGKILL);
+    ck_assert(lost == 0 && started == 1);
 }
 END_TEST
 
@@ -640,7 +664,9 @@ int main(void)
     tcase_add_test(tcase, a_killed_agent_is_told_by_its_signal);
     tcase_add_test(tcase, last_words_are_heard);
     tcase_add_loop_test(tcase, a_bad_agent_is_ended_and_replaced, 0, sizeof bad_agents / sizeof bad_agents[0]);
-    tcase_add_loop_test(tcase, an_unanswered_look_costs_the_agent, 0, 2);
+    tcase_add_test(tcase, an_unanswered_look_costs_the_agent);
+    tcase_add_test(tcase, a_stopped_agent_is_lost_at_once);
+    tcase_add_test(tcase, a_stopped_agent_that_was_told_to_end_is_ended);
     tcase_add_test(tcase, an_agent_that_does_not_read_is_ended);
     tcase_add_test(tcase, an_answer_that_was_not_read_in_time_counts);
     tcase_add_test(tcase, a_missing_agent_is_said_once_and_found_when_it_comes);

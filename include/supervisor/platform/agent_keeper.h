@@ -22,7 +22,7 @@ enum agent_loss {
     AGENT_NOT_THERE,   /* it could not be started: the file is not there, may not be executed, no memory, … */
     AGENT_ENDED,       /* it ended, or closed its channel */
     AGENT_BAD_MESSAGE, /* it said something that the other program may not say */
-    AGENT_HUNG         /* it does not read its channel, or did not answer in time */
+    AGENT_HUNG         /* it was stopped, does not read its channel, or did not answer in time */
 };
 
 /* Whom the keeper tells. Any of them may be NULL. They may call agent_keeper_look() and agent_keeper_end(), but not
@@ -63,7 +63,8 @@ void agent_keeper_kill(struct agent_keeper *keeper);
 /* While a stop is under way a lost agent is started again at once, then every 0.1 s. */
 void agent_keeper_hurry(struct agent_keeper *keeper, bool hurry);
 
-/* A child was reaped. Returns true when it was the agent (which is then forgotten or started again). */
+/* A child was reaped, or stopped. Returns true when it was the agent (which is then forgotten or started again; a stopped
+ * one is lost at once). */
 bool agent_keeper_reaped(struct agent_keeper *keeper, const struct reaped *reaped);
 
 /* The agent's pid until it is reaped, else 0. Not part of the app tree. */

@@ -359,12 +359,23 @@ static void start_again(struct agent_keeper *keeper, pid_t was)
                 (double)delay / 1e6);
 }
 
+/* Nothing stops an agent on purpose, and nobody knows for how long: while it stands, sockets would stay marked. */
+static void was_stopped(struct agent_keeper *keeper, int signo)
+{
+    if (keeper->state == KEEPER_UP)
+        lose(keeper, AGENT_HUNG, "it was stopped by %s", signal_name(signo));
+    else
+        agent_keeper_kill(keeper); /* it could not end by itself */
+}
+
 bool agent_keeper_reaped(struct agent_keeper *keeper, const struct reaped *reaped)
 {
     if (!keeper->pid || reaped->pid != keeper->pid)
         return false;
+    if (reaped->how == REAPED_STOPPED)
+        was_stopped(keeper, reaped->value);
     if (reaped->how != REAPED_EXITED && reaped->how != REAPED_SIGNALED)
-        return true; /* stopped or continued: the watchdog's business */
+        return true;
     if (keeper->state == KEEPER_UP)
         take_messages(keeper, PACKETS_AT_ONCE); /* its last words, and then its end */
     if (keeper->state == KEEPER_UP)
