@@ -1,11 +1,13 @@
-/* The agent's keeper. It never waits for the agent, never reaps, and lets nothing through that the agent may not say.
+/* The agent's keeper: its process is started, ended, and started again when it is lost. It never waits for it, and never
+ * reaps.
  *
- *   state    waits for                                     what the one timer means    left by
+ *   state    waits for                                     what the timer means        left by
  *   OFF      agent_keeper_start()                          –
  *   WAITING  the time to start it (again)                  start now                   UP; WAITING when it cannot be started
- *   UP       messages                                      an answer is overdue        ENDING: lost, or told to stop
- *   ENDING   being reaped; its channel is closed           it does not end by itself   WAITING, or OFF when told to stop
- */
+ *   UP       the end of its link, or of itself             –                           ENDING: lost, or told to stop
+ *   ENDING   being reaped; its link is closed              it does not end by itself   WAITING, or OFF when told to stop
+ *
+ * UP is when the link (agent_link.c) is open: what is said on it is the link's business, the process is this file's. */
 #include "supervisor/platform/agent_keeper.h"
 
 #include <errno.h>
@@ -24,16 +26,10 @@
 #include "common/signals.h"
 #include "common/text.h"
 #include "supervisor/app/spawn.h"
-#include "supervisor/platform/agent_patience.h"
-#include "supervisor/platform/agent_say.h"
-#include "supervisor/platform/facts_buffer.h"
-#include "wire/channel.h"
+#include "supervisor/platform/agent_backoff.h"
+#include "supervisor/platform/agent_link.h"
 
-enum {
-    AGENT_CHANNEL_FD = 3,       /* the number under which the agent finds its end */
-    PACKETS_A_TURN = 64,        /* then the loop's other business comes first */
-    PACKETS_AT_ONCE = 4096      /* more than a channel can hold */
-};
+enum { AGENT_CHANNEL_FD = 3 }; /* the number under which the agent finds its end */
 #define NOT_THERE_AGAIN_US (600 * US_PER_SECOND)    /* how often the log says that it still is not there */
 #define END_LIMIT_US (500 * US_PER_MS)              /* from a closed channel to the process's end */
 #define END_LIMIT_HURRY_US (100 * US_PER_MS)
@@ -42,7 +38,6 @@ enum keeper_state { KEEPER_OFF, KEEPER_WAITING, KEEPER_UP, KEEPER_ENDING, KEEPER
 
 struct agent_keeper {
     struct ev_loop *loop;
-    const struct config *config;
     char *const *environment;
     struct agent_keeper_user user;
     char path[PATH_MAX];
@@ -50,18 +45,14 @@ struct agent_keeper {
     enum keeper_state state;
     bool wanted;                /* between start and stop */
     pid_t pid;                  /* 0: none, or reaped */
-    int fd;                     /* our end of the channel; -1 unless UP */
-    ev_io io;
     ev_timer timer;
+    struct agent_backoff backoff;
+    struct agent_link link;
 
-    struct agent_patience patience;
     bool not_there;
     int64_t not_there_said_us;
     enum agent_loss loss;
     char loss_text[200];
-
-    struct facts_buffer facts;
-    union channel_packet packet;
 };
 
 /* ---- state and timer ---- */
@@ -83,24 +74,13 @@ static void set_timer(struct agent_keeper *keeper, int64_t delay_us)
     ev_timer_start(keeper->loop, &keeper->timer);
 }
 
-static void arm_watchdog(struct agent_keeper *keeper)
-{
-    int64_t deadline = agent_patience_deadline(&keeper->patience);
-    if (deadline)
-        set_timer(keeper, deadline - clock_now_us());
-    else
-        ev_timer_stop(keeper->loop, &keeper->timer);
-}
-
-static void close_channel(struct agent_keeper *keeper)
-{
-    ev_io_stop(keeper->loop, &keeper->io);
-    fd_close(&keeper->fd);
-    facts_buffer_clear(&keeper->facts);
-    agent_patience_lost(&keeper->patience, clock_now_us());
-}
-
 /* ---- loss ---- */
+
+static void close_link(struct agent_keeper *keeper)
+{
+    agent_link_close(&keeper->link);
+    agent_backoff_lost(&keeper->backoff, clock_now_us());
+}
 
 static void tell_lost(struct agent_keeper *keeper)
 {
@@ -117,10 +97,10 @@ static void lose(struct agent_keeper *keeper, enum agent_loss loss, const char *
     vsnprintf(keeper->loss_text, sizeof keeper->loss_text, format, arguments);
     va_end(arguments);
     keeper->loss = loss;
-    close_channel(keeper);
+    close_link(keeper);
     change_state(keeper, KEEPER_ENDING, keeper->loss_text);
     if (loss == AGENT_ENDED) {
-        set_timer(keeper, keeper->patience.hurry ? END_LIMIT_HURRY_US : END_LIMIT_US);
+        set_timer(keeper, keeper->backoff.hurry ? END_LIMIT_HURRY_US : END_LIMIT_US);
     } else {
         log_warning("the agent (pid %d) is ended: %s", (int)keeper->pid, keeper->loss_text);
         agent_keeper_kill(keeper);
@@ -128,97 +108,17 @@ static void lose(struct agent_keeper *keeper, enum agent_loss loss, const char *
     tell_lost(keeper);
 }
 
+static void link_broke(void *context, enum agent_loss loss, const char *why)
+{
+    lose(context, loss, "%s", why);
+}
+
 static int64_t wait_to_start(struct agent_keeper *keeper, const char *why)
 {
-    int64_t delay = agent_patience_before_start(&keeper->patience);
+    int64_t delay = agent_backoff_before_start(&keeper->backoff);
     change_state(keeper, KEEPER_WAITING, why);
     set_timer(keeper, delay);
     return delay;
-}
-
-/* ---- what the agent says ---- */
-
-static void tell_facts(struct agent_keeper *keeper, const struct message_rows *rows)
-{
-    struct facts facts = facts_buffer_take(&keeper->facts, rows->took_us, clock_now_us());
-    agent_patience_answered(&keeper->patience, facts.look, facts.received_at_us);
-    arm_watchdog(keeper);
-    if (keeper->user.facts)
-        keeper->user.facts(keeper->user.context, &facts);
-}
-
-static int hear_target_state(struct agent_keeper *keeper, const void *message)
-{
-    return facts_buffer_add_target(&keeper->facts, message, keeper->config->target_count) == FACTS_REFUSED ? -1 : 0;
-}
-
-static int hear_rows(struct agent_keeper *keeper, const void *message)
-{
-    enum facts_progress progress = facts_buffer_add_rows(&keeper->facts, message, keeper->config->target_count);
-    if (progress == FACTS_COMPLETE)
-        tell_facts(keeper, message);
-    return progress == FACTS_REFUSED ? -1 : 0;
-}
-
-static int hear_ended(struct agent_keeper *keeper, const void *message)
-{
-    const struct message_ended *ended = message;
-    if (ended->target >= keeper->config->target_count) {
-        errno = EBADMSG;
-        return -1;
-    }
-    if (keeper->user.ended)
-        keeper->user.ended(keeper->user.context, ended);
-    return 0;
-}
-
-/* Who may say what: a kind without a row is not the agent's to say. */
-static int (*const hear[MESSAGE_KINDS])(struct agent_keeper *, const void *) = {
-    [MESSAGE_TARGET_STATE] = hear_target_state,
-    [MESSAGE_ROWS] = hear_rows,
-    [MESSAGE_ENDED] = hear_ended,
-};
-
-static void take_message(struct agent_keeper *keeper)
-{
-    const struct message_header *header = (const void *)keeper->packet.bytes;
-    const char *kind = message_kind_name(header->kind);
-    if (!hear[header->kind])
-        lose(keeper, AGENT_BAD_MESSAGE, "it sent %s, which is not its to say", kind);
-    else if (hear[header->kind](keeper, keeper->packet.bytes) == 0)
-        return;
-    else if (errno == E2BIG)
-        lose(keeper, AGENT_BAD_MESSAGE, "it sent more %s in one look than there may be", kind);
-    else
-        lose(keeper, AGENT_BAD_MESSAGE, "it sent %s of a target that is not configured", kind);
-}
-
-/* Takes one message. False when there is none, or the agent was lost. */
-static bool take_one(struct agent_keeper *keeper)
-{
-    long size = channel_receive(keeper->fd, &keeper->packet);
-    if (size > 0)
-        take_message(keeper);
-    else if (size == -1 && errno == EAGAIN)
-        return false;
-    else if (size == -1 && errno == EBADMSG)
-        lose(keeper, AGENT_BAD_MESSAGE, "it sent something that is no message");
-    else
-        lose(keeper, AGENT_ENDED, "it closed its channel");
-    return keeper->state == KEEPER_UP;
-}
-
-static void take_messages(struct agent_keeper *keeper, int most)
-{
-    for (int i = 0; i < most && take_one(keeper); i++)
-        ;
-}
-
-static void channel_readable(struct ev_loop *loop, ev_io *io, int events)
-{
-    (void)loop;
-    (void)events;
-    take_messages(io->data, PACKETS_A_TURN);
 }
 
 /* ---- starting ---- */
@@ -260,20 +160,12 @@ static pid_t spawn_agent(struct agent_keeper *keeper, int channel, struct spawn_
     return spawn_process(&request, failure);
 }
 
-static void greet(struct agent_keeper *keeper)
+static void greet(struct agent_keeper *keeper, int channel)
 {
     keeper->not_there = false;
-    agent_patience_started(&keeper->patience, clock_now_us());
+    agent_backoff_started(&keeper->backoff, clock_now_us());
     change_state(keeper, KEEPER_UP, "started");
-    ev_io_set(&keeper->io, keeper->fd, EV_READ);
-    ev_io_start(keeper->loop, &keeper->io);
-    if (agent_say_hello(keeper->fd, keeper->config) == -1) {
-        int error = errno;
-        lose(keeper, error == EPIPE ? AGENT_ENDED : AGENT_HUNG, "it could not be told its targets: %s", strerror(error));
-        return;
-    }
-    arm_watchdog(keeper);
-    if (keeper->user.started)
+    if (agent_link_open(&keeper->link, channel) == 0 && keeper->user.started)
         keeper->user.started(keeper->user.context, keeper->pid);
 }
 
@@ -293,25 +185,10 @@ static void start_agent(struct agent_keeper *keeper)
         return;
     }
     keeper->pid = pid;
-    keeper->fd = ends[0];
-    greet(keeper);
+    greet(keeper, ends[0]);
 }
 
 /* ---- the timer, by state ---- */
-
-/* What lies in the channel is read first: perhaps it is we who were not running. */
-static void answer_overdue(struct agent_keeper *keeper)
-{
-    take_messages(keeper, PACKETS_AT_ONCE);
-    if (keeper->state != KEEPER_UP)
-        return;
-    char why[sizeof keeper->loss_text];
-    struct text text = text_in(why, sizeof why);
-    if (agent_patience_is_over(&keeper->patience, clock_now_us(), &text))
-        lose(keeper, AGENT_HUNG, "%s", why);
-    else
-        arm_watchdog(keeper);
-}
 
 static void end_overdue(struct agent_keeper *keeper)
 {
@@ -331,7 +208,7 @@ static void timer_fired(struct ev_loop *loop, ev_timer *timer, int events)
     static void (*const by_state[KEEPER_STATES])(struct agent_keeper *) = {
         [KEEPER_OFF] = nothing_to_do,
         [KEEPER_WAITING] = start_agent,
-        [KEEPER_UP] = answer_overdue,
+        [KEEPER_UP] = nothing_to_do,
         [KEEPER_ENDING] = end_overdue,
     };
     struct agent_keeper *keeper = timer->data;
@@ -376,8 +253,7 @@ bool agent_keeper_reaped(struct agent_keeper *keeper, const struct reaped *reape
         was_stopped(keeper, reaped->value);
     if (reaped->how != REAPED_EXITED && reaped->how != REAPED_SIGNALED)
         return true;
-    if (keeper->state == KEEPER_UP)
-        take_messages(keeper, PACKETS_AT_ONCE); /* its last words, and then its end */
+    agent_link_hear_all(&keeper->link); /* its last words, and then its end */
     if (keeper->state == KEEPER_UP)
         lose(keeper, AGENT_ENDED, "it ended");
     pid_t was = keeper->pid;
@@ -389,6 +265,22 @@ bool agent_keeper_reaped(struct agent_keeper *keeper, const struct reaped *reape
     else
         change_state(keeper, KEEPER_OFF, "reaped");
     return true;
+}
+
+/* ---- the link's side ---- */
+
+static void hand_on_facts(void *context, const struct facts *facts)
+{
+    struct agent_keeper *keeper = context;
+    if (keeper->user.facts)
+        keeper->user.facts(keeper->user.context, facts);
+}
+
+static void hand_on_ended(void *context, const struct message_ended *ended)
+{
+    struct agent_keeper *keeper = context;
+    if (keeper->user.ended)
+        keeper->user.ended(keeper->user.context, ended);
 }
 
 /* ---- the user's side ---- */
@@ -415,21 +307,19 @@ struct agent_keeper *agent_keeper_create(struct ev_loop *loop, const struct conf
                                          char *const *environment, const struct agent_keeper_user *user)
 {
     struct agent_keeper *keeper = calloc(1, sizeof *keeper);
-    if (!keeper || facts_buffer_init(&keeper->facts) == -1) {
+    struct agent_link_user link_user = {keeper, hand_on_facts, hand_on_ended, link_broke};
+    if (!keeper || agent_link_init(&keeper->link, loop, config, &link_user) == -1) {
         free(keeper);
         errno = ENOMEM;
         return NULL;
     }
     keeper->loop = loop;
-    keeper->config = config;
     keeper->environment = environment;
     keeper->user = *user;
-    keeper->fd = -1;
-    agent_patience_init(&keeper->patience, config->monitor_interval_us);
+    agent_backoff_init(&keeper->backoff);
     text_copy(keeper->path, sizeof keeper->path, path);
-    ev_init(&keeper->io, channel_readable);
     ev_init(&keeper->timer, timer_fired);
-    keeper->io.data = keeper->timer.data = keeper;
+    keeper->timer.data = keeper;
     return keeper;
 }
 
@@ -438,8 +328,7 @@ void agent_keeper_destroy(struct agent_keeper *keeper)
     if (!keeper)
         return;
     ev_timer_stop(keeper->loop, &keeper->timer);
-    close_channel(keeper);
-    facts_buffer_finish(&keeper->facts);
+    agent_link_finish(&keeper->link);
     free(keeper);
 }
 
@@ -453,7 +342,7 @@ void agent_keeper_start(struct agent_keeper *keeper)
 void agent_keeper_stop(struct agent_keeper *keeper)
 {
     keeper->wanted = false;
-    close_channel(keeper);
+    close_link(keeper);
     if (keeper->state == KEEPER_UP) {
         keeper->loss = AGENT_ENDED;
         change_state(keeper, KEEPER_ENDING, "told to stop");
@@ -470,10 +359,10 @@ void agent_keeper_kill(struct agent_keeper *keeper)
 
 void agent_keeper_hurry(struct agent_keeper *keeper, bool hurry)
 {
-    bool is_new = keeper->patience.hurry != hurry;
-    agent_patience_hurry(&keeper->patience, hurry);
+    bool is_new = keeper->backoff.hurry != hurry;
+    agent_backoff_hurry(&keeper->backoff, hurry);
     if (is_new && hurry && keeper->state == KEEPER_WAITING)
-        set_timer(keeper, agent_patience_before_start(&keeper->patience));
+        set_timer(keeper, agent_backoff_before_start(&keeper->backoff));
 }
 
 pid_t agent_keeper_pid(const struct agent_keeper *keeper)
@@ -491,40 +380,12 @@ const char *agent_keeper_last_loss(const struct agent_keeper *keeper)
     return keeper->loss_text;
 }
 
-/* What a failed send means for the agent. */
-static int could_not_say(struct agent_keeper *keeper)
-{
-    int error = errno;
-    if (error == EAGAIN) {
-        lose(keeper, AGENT_HUNG, "it does not read its channel");
-    } else if (error == EPIPE || error == ECONNRESET) {
-        lose(keeper, AGENT_ENDED, "it closed its channel");
-        error = ENOTCONN;
-    }
-    errno = error;
-    return -1;
-}
-
-static int not_up(void)
-{
-    errno = ENOTCONN;
-    return -1;
-}
-
 int agent_keeper_look(struct agent_keeper *keeper, uint32_t look, unsigned answer_ms, const struct look_wants *wants)
 {
-    if (keeper->state != KEEPER_UP)
-        return not_up();
-    if (agent_say_look(keeper->fd, look, answer_ms, wants) == -1)
-        return could_not_say(keeper);
-    agent_patience_asked(&keeper->patience, look, answer_ms, clock_now_us());
-    arm_watchdog(keeper);
-    return 0;
+    return agent_link_look(&keeper->link, look, answer_ms, wants);
 }
 
 int agent_keeper_end(struct agent_keeper *keeper, const struct agent_end *end)
 {
-    if (keeper->state != KEEPER_UP)
-        return not_up();
-    return agent_say_end(keeper->fd, end) == -1 ? could_not_say(keeper) : 0;
+    return agent_link_end(&keeper->link, end);
 }

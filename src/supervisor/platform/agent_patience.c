@@ -1,12 +1,8 @@
-/* Deadlines and backoff, on the caller's clock. No I/O. */
+/* Deadlines of the agent's answers, on the caller's clock. No I/O, no timer. */
 #include "supervisor/platform/agent_patience.h"
 
 #include "common/clock.h"
 
-#define BACKOFF_FIRST_US (100 * US_PER_MS)
-#define BACKOFF_LAST_US (30 * US_PER_SECOND)
-#define LIFE_THAT_COUNTS_US (60 * US_PER_SECOND)
-#define HURRY_US (100 * US_PER_MS)
 #define ANSWER_SLACK_US (500 * US_PER_MS)
 #define SAMPLE_SLACK_US (5 * US_PER_SECOND)
 
@@ -17,7 +13,7 @@ static int64_t smaller(int64_t a, int64_t b)
 
 void agent_patience_init(struct agent_patience *patience, int64_t sample_interval_us)
 {
-    *patience = (struct agent_patience){.sample_interval_us = sample_interval_us, .backoff_us = BACKOFF_FIRST_US};
+    *patience = (struct agent_patience){.sample_interval_us = sample_interval_us};
 }
 
 static void expect_sample(struct agent_patience *patience, int64_t now_us)
@@ -28,7 +24,6 @@ static void expect_sample(struct agent_patience *patience, int64_t now_us)
 
 void agent_patience_started(struct agent_patience *patience, int64_t now_us)
 {
-    patience->started_at_us = now_us;
     expect_sample(patience, now_us);
 }
 
@@ -49,10 +44,8 @@ void agent_patience_answered(struct agent_patience *patience, uint32_t look, int
     expect_sample(patience, now_us);
 }
 
-void agent_patience_lost(struct agent_patience *patience, int64_t now_us)
+void agent_patience_lost(struct agent_patience *patience)
 {
-    if (now_us - patience->started_at_us >= LIFE_THAT_COUNTS_US)
-        patience->backoff_us = BACKOFF_FIRST_US;
     patience->look = 0;
     patience->sample_deadline_us = 0;
 }
@@ -76,23 +69,4 @@ bool agent_patience_is_over(const struct agent_patience *patience, int64_t now_u
     else if (sample)
         text_add(why, "it said nothing for twice the monitor's interval");
     return look || sample;
-}
-
-int64_t agent_patience_before_start(struct agent_patience *patience)
-{
-    if (patience->hurry) {
-        int64_t delay = patience->hurried ? HURRY_US : 0;
-        patience->hurried = true;
-        return delay;
-    }
-    int64_t delay = patience->backoff_us;
-    patience->backoff_us = smaller(delay * 2, BACKOFF_LAST_US);
-    return delay;
-}
-
-void agent_patience_hurry(struct agent_patience *patience, bool hurry)
-{
-    if (patience->hurry != hurry)
-        patience->hurried = false;
-    patience->hurry = hurry;
 }
