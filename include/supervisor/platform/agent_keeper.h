@@ -32,8 +32,9 @@ struct agent_keeper_user {
     void (*started)(void *context, pid_t pid);                 /* it runs and has been told its targets */
     void (*facts)(void *context, const struct facts *facts);   /* a whole look; valid until the call returns */
     void (*ended)(void *context, const struct message_ended *ended); /* an END was answered; the same */
-    /* Once for each agent that was lost, at once: looks and ENDs under way will not be answered. NOT_THERE comes only
-     * when it is new. `why` is one line for people, valid until the call returns. */
+    /* Once for each agent that was lost, at once: looks and ENDs under way will not be answered. One that ends before it
+     * could be told its targets is lost without having been `started`. NOT_THERE comes only when it is new. `why` is one
+     * line for people, valid until the call returns. */
     void (*lost)(void *context, enum agent_loss loss, const char *why);
 };
 
