@@ -275,6 +275,19 @@ def test_agent_that_is_not_there(directory):
         assert run.report()["unknown"], run.report()
 
 
+def test_agent_that_ends_at_once(directory):
+    """It is started again and again, each tenth of a second while a stop is on; the log says it once."""
+    app = [c_app("behave"), "slow", "600"]
+    with lastcall(app, directory, env={"DATABASE_URL": f"postgres://{LOGIN}127.0.0.1:1/db", "LASTCALL_AGENT": "/bin/true",
+                                       "LASTCALL_LOG_LEVEL": "debug"}) as run:
+        run.ready()
+        run.send()
+        assert run.wait(5) == 0, run.err()
+        assert run.err().count("waiting -> up") >= 3, run.err()
+        said = [line for line in run.err().splitlines() if "the agent (pid" in line]
+        assert len(said) == 1 and "it exited with code 0" in said[0], said
+
+
 @pytest.mark.parametrize("url", [f"postgres://{LOGIN}127.0.0.1:1/db", f"postgres://{LOGIN}no-such-host.invalid:5432/db"])
 def test_server_that_is_not_there(directory, url):
     with lastcall([c_app("behave"), "exit", "6"], directory, env={"DATABASE_URL": url}) as run:

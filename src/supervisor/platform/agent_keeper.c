@@ -28,10 +28,10 @@
 #include "supervisor/app/spawn.h"
 #include "supervisor/platform/agent_backoff.h"
 #include "supervisor/platform/agent_link.h"
+#include "supervisor/platform/loss_log.h"
 
 enum { AGENT_CHANNEL_FD = 3 }; /* the number under which the agent finds its end */
-#define NOT_THERE_AGAIN_US (600 * US_PER_SECOND)    /* how often the log says that it still is not there */
-#define END_LIMIT_US (500 * US_PER_MS)              /* from a closed channel to the process's end */
+#define END_LIMIT_US (500 * US_PER_MS) /* from a closed channel to the process's end */
 #define END_LIMIT_HURRY_US (100 * US_PER_MS)
 
 enum keeper_state { KEEPER_OFF, KEEPER_WAITING, KEEPER_UP, KEEPER_ENDING, KEEPER_STATES };
@@ -50,9 +50,9 @@ struct agent_keeper {
     struct agent_link link;
 
     bool not_there;
-    int64_t not_there_said_us;
     enum agent_loss loss;
-    char loss_text[200];
+    char loss_text[LOSS_REASON];
+    struct loss_log said;
 };
 
 /* ---- state and timer ---- */
@@ -82,6 +82,24 @@ static void close_link(struct agent_keeper *keeper)
     agent_backoff_lost(&keeper->backoff, clock_now_us());
 }
 
+/* May the log say the loss of loss_text, or was the same said often enough? `more` says how often it was not. */
+static bool may_say(struct agent_keeper *keeper, char more[static 64])
+{
+    unsigned unsaid;
+    bool may = loss_log_may_say(&keeper->said, keeper->loss_text, clock_now_us(), &unsaid);
+    more[0] = 0;
+    if (unsaid > 0)
+        snprintf(more, 64, " (%u more times since this was said)", unsaid);
+    return may;
+}
+
+static void say_ended(struct agent_keeper *keeper)
+{
+    char more[64];
+    if (may_say(keeper, more))
+        log_warning("the agent (pid %d) is ended: %s%s", (int)keeper->pid, keeper->loss_text, more);
+}
+
 static void tell_lost(struct agent_keeper *keeper)
 {
     if (keeper->user.lost)
@@ -102,7 +120,7 @@ static void lose(struct agent_keeper *keeper, enum agent_loss loss, const char *
     if (loss == AGENT_ENDED) {
         set_timer(keeper, keeper->backoff.hurry ? END_LIMIT_HURRY_US : END_LIMIT_US);
     } else {
-        log_warning("the agent (pid %d) is ended: %s", (int)keeper->pid, keeper->loss_text);
+        say_ended(keeper);
         agent_keeper_kill(keeper);
     }
     tell_lost(keeper);
@@ -123,21 +141,19 @@ static int64_t wait_to_start(struct agent_keeper *keeper, const char *why)
 
 /* ---- starting ---- */
 
-/* The log says it once, and then rarely; the user is told when it is new. */
+/* The user is told when it is new. */
 __attribute__((format(printf, 2, 3)))
 static void could_not_start(struct agent_keeper *keeper, const char *format, ...)
 {
-    int64_t now = clock_now_us();
+    char more[64];
     va_list arguments;
     va_start(arguments, format);
     vsnprintf(keeper->loss_text, sizeof keeper->loss_text, format, arguments);
     va_end(arguments);
     bool is_new = !keeper->not_there;
-    if (is_new || now - keeper->not_there_said_us >= NOT_THERE_AGAIN_US) {
-        log_error("the agent %s cannot be started: %s; the app goes on without it, its connections are not watched",
-                  keeper->path, keeper->loss_text);
-        keeper->not_there_said_us = now;
-    }
+    if (may_say(keeper, more))
+        log_error("the agent %s cannot be started: %s; the app goes on without it, its connections are not watched%s",
+                  keeper->path, keeper->loss_text, more);
     keeper->not_there = true;
     keeper->loss = AGENT_NOT_THERE;
     wait_to_start(keeper, keeper->loss_text);
@@ -193,7 +209,7 @@ static void start_agent(struct agent_keeper *keeper)
 static void end_overdue(struct agent_keeper *keeper)
 {
     text_copy(keeper->loss_text, sizeof keeper->loss_text, "it closed its channel and did not end");
-    log_warning("the agent (pid %d) is ended: %s", (int)keeper->pid, keeper->loss_text);
+    say_ended(keeper);
     agent_keeper_kill(keeper);
     keeper->loss = AGENT_HUNG;
 }
@@ -229,11 +245,14 @@ static void explain_end(struct agent_keeper *keeper, const struct reaped *reaped
         text_add(&text, "it was ended by %s", signal_name(reaped->value));
 }
 
+/* One that was ended by us was said then. */
 static void start_again(struct agent_keeper *keeper, pid_t was)
 {
     int64_t delay = wait_to_start(keeper, keeper->loss_text);
-    log_warning("the agent (pid %d) was lost: %s; it is started again in %.1f s", (int)was, keeper->loss_text,
-                (double)delay / 1e6);
+    char more[64];
+    if (keeper->loss == AGENT_ENDED && may_say(keeper, more))
+        log_warning("the agent (pid %d) was lost: %s; it is started again in %.1f s%s", (int)was, keeper->loss_text,
+                    (double)delay / 1e6, more);
 }
 
 /* Nothing stops an agent on purpose, and nobody knows for how long: while it stands, sockets would stay marked. */
