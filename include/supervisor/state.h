@@ -15,6 +15,7 @@
 
 #include "supervisor/app/deliver.h"
 #include "supervisor/app/freeze.h"
+#include "supervisor/app/pace.h"
 #include "supervisor/app/terminal.h"
 #include "supervisor/handles/adopted.h"
 #include "supervisor/handles/marks.h"
@@ -65,6 +66,7 @@ struct supervisor {
     bool interrupted_once;   /* one ^C of the terminal came */
     struct terminal terminal;
     struct process_tree tree;
+    struct pace tree_pace;   /* of reading it */
     struct freeze freeze;
     struct delivery delivery;
 
@@ -111,9 +113,12 @@ void children_take_signals(struct supervisor *s);
 /* Who would get the stop signal now, and would it end the app at once? */
 void children_plan(struct supervisor *s, int signo);
 pid_t children_agent(const struct supervisor *s);
-/* Re-reads the tree and posts EVENT_TREE_ENDED or EVENT_APP_ENDED when that is so. */
+/* Posts EVENT_TREE_ENDED or EVENT_APP_ENDED when that is so. */
 void children_check(struct supervisor *s);
+/* SIGKILL to the whole tree. */
 void children_kill(struct supervisor *s);
+/* The same, for what was forked meanwhile; does nothing when the last time was costly and only just now. */
+void children_kill_again(struct supervisor *s);
 
 /* looks.c */
 void looks_begin(struct supervisor *s);

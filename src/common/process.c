@@ -26,13 +26,15 @@ static int tree_add(struct process_tree *tree, pid_t pid)
     return 0;
 }
 
-/* Adds the children that one thread forked: "12 34 56 ". The file may be long: read in pieces, a number may be cut. */
-static int tree_add_children_of_task(struct process_tree *tree, const char *path, pid_t except)
+/* Calls `each` for the children that one thread forked ("12 34 56 ") until it returns other than 0, and returns that. The
+ * file may be long: read in pieces, a number may be cut. */
+static int each_child_of_task(const char *path, pid_t except, int (*each)(void *context, pid_t child), void *context)
 {
     int fd _cleanup_close_ = open(path, O_RDONLY | O_CLOEXEC);
     char piece[4096];
     pid_t number = 0;
     ssize_t n;
+    int result = 0;
     if (fd < 0)
         return -1;
     while ((n = read(fd, piece, sizeof piece)) > 0)
@@ -41,8 +43,8 @@ static int tree_add_children_of_task(struct process_tree *tree, const char *path
                 number = number * 10 + (piece[i] - '0');
                 continue;
             }
-            if (number && number != except && tree_add(tree, number) < 0)
-                return -1;
+            if (number && number != except && (result = each(context, number)) != 0)
+                return result;
             number = 0;
         }
     return 0;
@@ -55,8 +57,9 @@ static DIR *open_tasks(pid_t pid)
     return opendir(path);
 }
 
-/* A process that is gone has no children; one that cannot be read (EMFILE) is not gone. */
-static int tree_add_children(struct process_tree *tree, pid_t pid, pid_t except)
+/* As each_child_of_task(), over all threads. A process that is gone has no children; one that cannot be read (EMFILE) is
+ * not gone. */
+static int each_child(pid_t pid, pid_t except, int (*each)(void *context, pid_t child), void *context)
 {
     DIR *tasks = open_tasks(pid);
     if (!tasks)
@@ -67,11 +70,22 @@ static int tree_add_children(struct process_tree *tree, pid_t pid, pid_t except)
         if (e->d_name[0] == '.')
             continue;
         snprintf(path, sizeof path, "/proc/%d/task/%s/children", pid, e->d_name);
-        if (tree_add_children_of_task(tree, path, except) < 0 && errno != ENOENT && errno != ESRCH)
-            result = -1;
+        result = each_child_of_task(path, except, each, context);
+        if (result < 0 && (errno == ENOENT || errno == ESRCH))
+            result = 0;
     }
     closedir(tasks);
     return result;
+}
+
+static int add_child(void *tree, pid_t child)
+{
+    return tree_add(tree, child);
+}
+
+static int tree_add_children(struct process_tree *tree, pid_t pid, pid_t except)
+{
+    return each_child(pid, except, add_child, tree);
 }
 
 static bool kernel_lists_children(void)
@@ -143,6 +157,32 @@ int process_tree_read(struct process_tree *tree, pid_t root, pid_t except)
     if (result < 0)
         tree->count = 0;
     return result;
+}
+
+static int is_enough(void *context, pid_t child)
+{
+    (void)context, (void)child;
+    return 1;
+}
+
+static int has_child_by_parents(pid_t pid, pid_t except)
+{
+    DIR *proc = opendir("/proc");
+    int found = 0;
+    if (!proc)
+        return -1;
+    for (struct dirent *e; !found && (e = readdir(proc));) {
+        struct process_stat stat;
+        pid_t child = (pid_t)atoi(e->d_name);
+        found = child > 0 && child != except && process_read_stat(child, &stat) == 0 && stat.ppid == pid;
+    }
+    closedir(proc);
+    return found;
+}
+
+int process_has_child(pid_t pid, pid_t except)
+{
+    return kernel_lists_children() ? each_child(pid, except, is_enough, NULL) : has_child_by_parents(pid, except);
 }
 
 void process_tree_finish(struct process_tree *tree)

@@ -16,9 +16,17 @@ pid_t children_agent(const struct supervisor *s)
     return s->keeper ? agent_keeper_pid(s->keeper) : 0;
 }
 
+static void note_pass(struct supervisor *s, int64_t began_cpu_us)
+{
+    pace_note(&s->tree_pace, clock_now_us(), clock_cpu_us() - began_cpu_us);
+}
+
 static int read_tree(struct supervisor *s)
 {
-    return process_tree_read(&s->tree, getpid(), children_agent(s));
+    int64_t began_us = clock_cpu_us();
+    int result = process_tree_read(&s->tree, getpid(), children_agent(s));
+    note_pass(s, began_us);
+    return result;
 }
 
 static enum deliver_to deliver_to_of(enum stop_signal_to to)
@@ -45,30 +53,43 @@ static bool is_in_tree(const struct supervisor *s, pid_t pid)
     return false;
 }
 
-static bool some_signalled_live(const struct supervisor *s)
+/* Those that got the signal have ended. Reads the whole tree, so not at any time: the watch timer asks again. */
+static bool signalled_have_ended(struct supervisor *s)
 {
-    for (unsigned i = 0; s->lifecycle.signalled && i < s->delivery.count; i++)
+    if (!s->lifecycle.signalled || s->delivery.count == 0)
+        return true;
+    if (!pace_is_due(&s->tree_pace, clock_now_us()) || read_tree(s) < 0)
+        return false;
+    for (unsigned i = 0; i < s->delivery.count; i++)
         if (is_in_tree(s, s->delivery.pids[i]))
-            return true;
-    return false;
+            return false;
+    return true;
 }
 
+/* We adopt all orphans of the app: its tree is empty when we have no child any more. */
 void children_check(struct supervisor *s)
 {
-    if (!s->main_ended || read_tree(s) < 0)
-        return;
-    if (s->tree.count == 0)
+    int left = s->main_ended ? process_has_child(getpid(), children_agent(s)) : -1;
+    if (left == 0)
         supervisor_post(s, EVENT_TREE_ENDED);
-    else if (!some_signalled_live(s))
+    else if (left > 0 && s->lifecycle.phase < PHASE_KILLING && signalled_have_ended(s))
         supervisor_post(s, EVENT_APP_ENDED);
 }
 
 void children_kill(struct supervisor *s)
 {
+    int64_t began_us = clock_cpu_us();
     if (read_tree(s) < 0 && !s->main_ended)
         kill(s->app_pid, SIGKILL);
     for (size_t i = 0; i < s->tree.count; i++)
         kill(s->tree.pids[i], SIGKILL);
+    note_pass(s, began_us);
+}
+
+void children_kill_again(struct supervisor *s)
+{
+    if (pace_is_due(&s->tree_pace, clock_now_us()))
+        children_kill(s);
 }
 
 static void main_has_ended(struct supervisor *s, const struct reaped *reaped)

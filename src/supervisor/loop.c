@@ -194,7 +194,7 @@ static void on_watch(struct ev_loop *loop, ev_timer *timer, int events)
     (void)loop, (void)events;
     sweep_watch(s);
     if (s->lifecycle.phase == PHASE_KILLING)
-        children_kill(s);
+        children_kill_again(s);
     children_check(s);
 }
 

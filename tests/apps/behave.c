@@ -11,6 +11,7 @@
  *   fork-twice-ignore   the same, and the grandchild ignores SIGTERM
  *   orphans N           N grandchildren that end as orphans, then waits for ever; prints "made N" first
  *   wait-orphan MS      ends at once with 3; an orphan of it lives for MS
+ *   crowd N             N children that ignore SIGTERM, and no handler: they are left when it ends
  *   fill                writes to stdout and stderr until both are full, then waits (blocking write in a child)
  *   terminal            prints a line for every line it reads; default job control */
 #include <fcntl.h>
@@ -175,6 +176,18 @@ static int be_wait_orphan(const char *argument)
     return 3;
 }
 
+static int be_crowd(const char *argument)
+{
+    signal(SIGTERM, SIG_IGN);
+    for (int left = atoi(argument); left > 0; left--)
+        if (fork() == 0)
+            for (;;)
+                pause();
+    signal(SIGTERM, SIG_DFL);
+    wait_for_ever();
+    return 0;
+}
+
 static int be_fill(const char *argument)
 {
     char line[4096];
@@ -216,6 +229,7 @@ static const struct way {
     {"fork-twice-ignore", be_fork_twice_ignore},
     {"orphans", be_orphans},
     {"wait-orphan", be_wait_orphan},
+    {"crowd", be_crowd},
     {"fill", be_fill},
     {"terminal", be_terminal},
 };
