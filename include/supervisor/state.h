@@ -68,6 +68,7 @@ struct supervisor {
     struct process_tree tree;
     struct pace tree_pace;   /* of reading it */
     struct freeze freeze;
+    bool no_freeze;          /* too many processes: the last look is at a running app */
     struct delivery delivery;
 
     struct agent_keeper *keeper;
@@ -119,6 +120,8 @@ void children_check(struct supervisor *s);
 void children_kill(struct supervisor *s);
 /* The same, for what was forked meanwhile; does nothing when the last time was costly and only just now. */
 void children_kill_again(struct supervisor *s);
+/* Was the last pass of the freeze too slow? Then thaws, and there is no freeze any more; said in log and report. */
+bool children_skip_freeze(struct supervisor *s);
 
 /* looks.c */
 void looks_begin(struct supervisor *s);

@@ -31,8 +31,20 @@ static void act_unannounce(struct supervisor *s)
     notify_status(s->notify, "running");
 }
 
+static void act_thaw(struct supervisor *s)
+{
+    ev_timer_stop(s->loop, &s->freeze_timer);
+    s->nudging = false;
+    freeze_end(&s->freeze);
+}
+
 static void act_freeze(struct supervisor *s)
 {
+    if (s->no_freeze) {
+        act_thaw(s);
+        supervisor_post(s, EVENT_FROZEN); /* as far as it can be */
+        return;
+    }
     s->nudging = false; /* a nudge under way becomes the freeze */
     if (s->freeze.on) {
         ev_timer_again(s->loop, &s->freeze_timer);
@@ -43,14 +55,10 @@ static void act_freeze(struct supervisor *s)
         supervisor_post(s, EVENT_FREEZE_FAILED);
         return;
     }
-    ev_timer_again(s->loop, &s->freeze_timer);
-}
-
-static void act_thaw(struct supervisor *s)
-{
-    ev_timer_stop(s->loop, &s->freeze_timer);
-    s->nudging = false;
-    freeze_end(&s->freeze);
+    if (children_skip_freeze(s))
+        supervisor_post(s, EVENT_FROZEN);
+    else
+        ev_timer_again(s->loop, &s->freeze_timer);
 }
 
 static void answer_drain(struct supervisor *s, int code, const char *text)

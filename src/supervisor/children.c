@@ -92,6 +92,20 @@ void children_kill_again(struct supervisor *s)
         children_kill(s);
 }
 
+bool children_skip_freeze(struct supervisor *s)
+{
+    if (s->nudging || !freeze_is_too_slow(&s->freeze))
+        return false;
+    int pass_ms = (int)(s->freeze.pass_us / US_PER_MS);
+    log_warning("%zu processes are too many to stop them for the last look (one pass took %d ms): it is at a running app",
+                s->freeze.tree.count, pass_ms);
+    record_unknown(&s->record, "what the app did after the last look",
+                   "it has too many processes to stop them for it: one pass took %d ms", pass_ms);
+    freeze_end(&s->freeze);
+    s->no_freeze = true;
+    return true;
+}
+
 static void main_has_ended(struct supervisor *s, const struct reaped *reaped)
 {
     s->main_ended = true;

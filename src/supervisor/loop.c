@@ -180,12 +180,13 @@ static void on_freeze(struct ev_loop *loop, ev_timer *timer, int events)
     int64_t now_us = clock_now_us();
     int complete = freeze_is_complete(&s->freeze, getpid(), children_agent(s), now_us);
     bool late = s->nudging && now_us - s->freeze.began_us >= NUDGE_LIMIT_US; /* a freeze has its phase's deadline */
-    if (complete == 0 && !late)
+    bool skipped = complete == 0 && children_skip_freeze(s);
+    if (complete == 0 && !late && !skipped)
         return;
     ev_timer_stop(loop, timer);
     if (looks_nudged(s))
         return;
-    supervisor_post(s, complete > 0 ? EVENT_FROZEN : EVENT_FREEZE_FAILED);
+    supervisor_post(s, complete > 0 || skipped ? EVENT_FROZEN : EVENT_FREEZE_FAILED);
 }
 
 static void on_watch(struct ev_loop *loop, ev_timer *timer, int events)

@@ -118,6 +118,18 @@ def test_app_that_forks_twice(place, way):
         all_gone(tree)
 
 
+def test_crowd_that_is_left(place):
+    """300 processes that ignore the signal are left when the main process ends: none is, a moment later."""
+    with place.lastcall(place.behave("crowd", "300"), grace=GRACE) as run:
+        run.ready()
+        tree = descendants(run.pid)
+        assert len(tree) == 301, len(tree)
+        code, seconds = timed_end(run)
+        assert code == 143, run.err()
+        assert seconds <= GRACE_S / 2, (seconds, run.err())
+        all_gone(tree)
+
+
 def test_orphans_end_with_the_app(place):
     """The app ends by itself while an orphan of it still lives."""
     with place.lastcall(place.behave("wait-orphan", "60000"), grace=GRACE) as run:

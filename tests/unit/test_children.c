@@ -69,6 +69,7 @@ static void tear_down(void)
 {
     end_all();
     process_tree_finish(&s.tree);
+    freeze_finish(&s.freeze);
 }
 
 static unsigned all_posted(void)
@@ -199,6 +200,24 @@ START_TEST(a_crowd_costs_a_fifth_of_the_time)
 }
 END_TEST
 
+START_TEST(a_freeze_that_is_too_slow_is_left_out)
+{
+    pid_t pid = fork_waiting();
+    ck_assert_int_eq(freeze_begin(&s.freeze, getpid(), 0, clock_now_us()), 0);
+    ck_assert(wait_until(freeze_is_complete(&s.freeze, getpid(), 0, clock_now_us()) == 1));
+    ck_assert(!children_skip_freeze(&s) && !s.no_freeze && s.freeze.on);
+    s.freeze.pass_us = s.freeze.pass_cpu_us = 30 * US_PER_MS;
+    s.nudging = true; /* only an interruption: it is over soon */
+    ck_assert(!children_skip_freeze(&s) && !s.no_freeze && s.freeze.on);
+    s.nudging = false;
+    ck_assert(children_skip_freeze(&s) && s.no_freeze && !s.freeze.on);
+    ck_assert_uint_eq(s.record.unknown_count, 1);
+    ck_assert_str_eq(s.record.unknown[0].what, "what the app did after the last look");
+    siginfo_t info;
+    ck_assert_int_eq(waitid(P_PID, (id_t)pid, &info, WCONTINUED), 0);
+}
+END_TEST
+
 START_TEST(the_pause_follows_the_cost)
 {
     struct pace pace = {0};
@@ -243,6 +262,7 @@ int main(void)
     tcase_add_test(tcase, who_was_told_is_waited_for);
     tcase_add_test(tcase, a_process_forked_meanwhile_is_killed_too);
     tcase_add_test(tcase, a_crowd_costs_a_fifth_of_the_time);
+    tcase_add_test(tcase, a_freeze_that_is_too_slow_is_left_out);
     tcase_add_test(tcase, the_pause_follows_the_cost);
     tcase_add_test(tcase, a_child_is_a_child_until_it_is_reaped);
     SRunner *runner = srunner_create(suite);

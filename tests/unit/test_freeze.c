@@ -452,6 +452,26 @@ START_TEST(two_hundred_at_once)
 }
 END_TEST
 
+/* A pass in which we only wait for the processor is not the processes' fault. */
+START_TEST(a_pass_that_costs_too_much_is_too_slow)
+{
+    fork_family();
+    freeze_all(0);
+    ck_assert(frozen.pass_us > 0 && frozen.pass_cpu_us > 0 && frozen.pass_cpu_us <= frozen.pass_us + 1);
+    frozen.pass_us = 20001;
+    frozen.pass_cpu_us = 5001;
+    ck_assert(freeze_is_too_slow(&frozen));
+    frozen.pass_cpu_us = 5000;
+    ck_assert(!freeze_is_too_slow(&frozen));
+    frozen.pass_us = 20000;
+    frozen.pass_cpu_us = 20000;
+    ck_assert(!freeze_is_too_slow(&frozen));
+    freeze_end(&frozen);
+    freeze_all(0);
+    ck_assert(!freeze_is_too_slow(&frozen));
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("freeze");
@@ -474,6 +494,7 @@ int main(void)
     tcase_add_test(cases, a_vforks_parent_is_not_stopped);
     tcase_add_test(cases, a_zombie_does_not_count);
     tcase_add_test(cases, two_hundred_at_once);
+    tcase_add_test(cases, a_pass_that_costs_too_much_is_too_slow);
     suite_add_tcase(suite, cases);
     srunner_run_all(runner, CK_NORMAL);
     const int failed = srunner_ntests_failed(runner);

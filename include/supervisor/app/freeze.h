@@ -16,6 +16,7 @@ struct freeze {
     unsigned stopped_before_count;
     bool on;
     int64_t began_us, complete_us; /* complete_us: when all were first seen stopped; 0: not yet */
+    int64_t pass_us, pass_cpu_us;  /* of the last pass over procfs: by the clock, and of the processor */
 };
 
 /* Sends SIGSTOP to every descendant of `root` except `except`'s. Returns 0, or -1 and errno. */
@@ -24,6 +25,10 @@ int freeze_begin(struct freeze *freeze, pid_t root, pid_t except, int64_t now_us
 /* Are all stopped (T, t, or gone; every thread of them)? Also stops processes that were forked meanwhile. A process in D
  * is not stopped. 1: yes; 0: not yet; -1 and errno. One pass over procfs, no waiting. */
 int freeze_is_complete(struct freeze *freeze, pid_t root, pid_t except, int64_t now_us);
+
+/* The last pass took over 20 ms, and over 5 ms of the processor (so it is not we who had to wait for one): with so many
+ * processes a freeze would not complete in time, and keep them stopped meanwhile. */
+bool freeze_is_too_slow(const struct freeze *freeze);
 
 /* SIGCONT, leaves first. Safe to call when nothing is frozen. */
 void freeze_end(struct freeze *freeze);

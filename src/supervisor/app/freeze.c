@@ -13,7 +13,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/clock.h"
 #include "common/fd.h"
+
+#define SLOW_PASS_US (20 * US_PER_MS)
+#define SLOW_PASS_CPU_US (5 * US_PER_MS)
 
 enum stillness { GONE, STOPPED, RUNNING };
 
@@ -214,6 +218,18 @@ static int make_pass(struct freeze *freeze, pid_t root, pid_t except)
     return pass.all_stopped ? nobody_was_forked_meanwhile(freeze, &now, root, except) : 0;
 }
 
+static int measure_pass(struct freeze *freeze, pid_t root, pid_t except)
+{
+    const int64_t began_us = clock_now_us(), began_cpu_us = clock_cpu_us();
+    const int complete = make_pass(freeze, root, except);
+    const int error = errno;
+
+    freeze->pass_us = clock_now_us() - began_us;
+    freeze->pass_cpu_us = clock_cpu_us() - began_cpu_us;
+    errno = error;
+    return complete;
+}
+
 /* ---- the promise ---- */
 
 int freeze_begin(struct freeze *freeze, pid_t root, pid_t except, int64_t now_us)
@@ -221,7 +237,7 @@ int freeze_begin(struct freeze *freeze, pid_t root, pid_t except, int64_t now_us
     freeze_finish(freeze);
     freeze->on = true;
     freeze->began_us = now_us;
-    if (make_pass(freeze, root, except) >= 0)
+    if (measure_pass(freeze, root, except) >= 0)
         return 0;
     const int error = errno;
     freeze_finish(freeze); /* half a freeze is none */
@@ -233,10 +249,15 @@ int freeze_is_complete(struct freeze *freeze, pid_t root, pid_t except, int64_t 
 {
     if (!freeze->on)
         return 0;
-    const int complete = make_pass(freeze, root, except);
+    const int complete = measure_pass(freeze, root, except);
     if (complete == 1 && freeze->complete_us == 0)
         freeze->complete_us = now_us;
     return complete;
+}
+
+bool freeze_is_too_slow(const struct freeze *freeze)
+{
+    return freeze->pass_us > SLOW_PASS_US && freeze->pass_cpu_us > SLOW_PASS_CPU_US;
 }
 
 /* Parents stand before their children, and those that were found later at the end. */
