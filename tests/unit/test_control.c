@@ -456,7 +456,7 @@ START_TEST(a_waiting_client_is_not_dropped_after_a_second)
 }
 END_TEST
 
-START_TEST(sixteen_clients_and_no_more)
+START_TEST(sixteen_drains_and_no_more)
 {
     int fds[16];
     next_answer.waits = true;
@@ -464,7 +464,10 @@ START_TEST(sixteen_clients_and_no_more)
         fds[i] = ask(CONTROL_DRAIN, 0);
         hear(fds[i], CONTROL_PROGRESS);
     }
-    int one_more = connect_to(path);
+    int one_more = ask(CONTROL_DRAIN, CONTROL_NOW);
+    hear(one_more, CONTROL_REFUSED);
+    ck_assert_str_eq(reply.text, "a drain is on, and too many wait for its end already: ask `lastcall status`");
+    ck_assert(reply.exit_code == 1 && last_now);
     hear_end(one_more);
     ck_assert_uint_eq(control_server_waiting(server), 16);
     close(fds[3]);
@@ -472,6 +475,37 @@ START_TEST(sixteen_clients_and_no_more)
     hear(ask(CONTROL_DRAIN, 0), CONTROL_PROGRESS);
     control_server_done(server, 0, &a_state, "");
     hear(fds[0], CONTROL_DONE);
+}
+END_TEST
+
+START_TEST(beside_sixteen_drains_others_are_served)
+{
+    next_answer.waits = true;
+    for (int i = 0; i < 16; i++)
+        hear(ask(CONTROL_DRAIN, 0), CONTROL_PROGRESS);
+    int silent[3];
+    for (int i = 0; i < 3; i++)
+        silent[i] = connect_to(path);
+    next_answer.waits = false;
+    hear(ask(CONTROL_STATUS, 0), CONTROL_DONE);
+    hear(ask(CONTROL_RESUME, 0), CONTROL_DONE);
+    ck_assert_uint_eq(control_server_waiting(server), 16);
+    for (int i = 0; i < 3; i++)
+        hear_end(silent[i]);
+}
+END_TEST
+
+START_TEST(twenty_clients_and_no_more)
+{
+    int last = -1;
+    for (int i = 0; i < 20; i++) {
+        ck_assert_int_ne(last = connect_to(path), -1);
+        ev_run(loop, EVRUN_ONCE); /* it is accepted */
+    }
+    int64_t from = clock_now_us();
+    hear_end(connect_to(path));
+    ck_assert(!is_readable(last));
+    ck_assert_int_lt(clock_now_us() - from, 900 * US_PER_MS); /* not by its own silence */
 }
 END_TEST
 
@@ -593,7 +627,9 @@ static TCase *server_tests(void)
     tcase_add_test(tcase, a_packet_that_is_too_long_is_refused);
     tcase_add_test(tcase, who_says_nothing_is_dropped_after_a_second);
     tcase_add_test(tcase, a_waiting_client_is_not_dropped_after_a_second);
-    tcase_add_test(tcase, sixteen_clients_and_no_more);
+    tcase_add_test(tcase, sixteen_drains_and_no_more);
+    tcase_add_test(tcase, beside_sixteen_drains_others_are_served);
+    tcase_add_test(tcase, twenty_clients_and_no_more);
     tcase_add_test(tcase, without_descriptors_the_loop_rests);
     if (geteuid() == 0)
         tcase_add_test(tcase, strangers_are_not_served);

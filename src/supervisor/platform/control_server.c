@@ -14,7 +14,10 @@
 #include "common/text.h"
 #include "supervisor/platform/control_place.h"
 
-enum { CLIENTS = 16 };
+enum {
+    WAITING_MOST = 16,          /* drains that wait for their end */
+    CLIENTS = WAITING_MOST + 4  /* `status` and `resume` find room beside them */
+};
 static const double SPEAK_WITHIN_S = 1.0;
 static const double ACCEPT_PAUSE_S = 0.5; /* when there is no descriptor for a client */
 
@@ -78,26 +81,36 @@ static void refuse(struct control_client *client, const char *text)
     finish_client(client, &reply);
 }
 
-/* The callback may itself have told this client the end; then there is nothing to answer any more. */
+/* What the user made of the request: the end, or a place among those that wait. */
+static void answer_client(struct control_client *client, const struct control_answer *answer)
+{
+    enum control_reply_kind end = answer->refused ? CONTROL_REFUSED : CONTROL_DONE;
+    struct control_reply reply;
+    fill_reply(&reply, answer->waits ? CONTROL_PROGRESS : end, answer->exit_code, &answer->state, answer->text);
+    if (!answer->waits)
+        finish_client(client, &reply);
+    else if (send_reply(client->fd, &reply) == -1)
+        drop_client(client);
+    else
+        client->state = CLIENT_WAITING;
+}
+
+/* The callback may itself have told this client the end; then there is nothing to answer any more. A drain that finds no
+ * place to wait was asked for all the same, and with `--now` it has sped up the others. */
 static void ask_user(struct control_client *client, const struct control_request *request)
 {
     struct control_server *server = client->server;
     struct control_answer answer = {0};
-    struct control_reply reply;
     ev_timer_stop(server->loop, &client->limit);
     client->state = request->verb == CONTROL_DRAIN ? CLIENT_WAITING : CLIENT_SILENT;
     server->user.request(server->user.context, request->verb, request->flags & CONTROL_NOW, &answer);
     if (client->state == CLIENT_FREE)
         return;
     answer.text[sizeof answer.text - 1] = 0;
-    enum control_reply_kind end = answer.refused ? CONTROL_REFUSED : CONTROL_DONE;
-    fill_reply(&reply, answer.waits ? CONTROL_PROGRESS : end, answer.exit_code, &answer.state, answer.text);
-    if (!answer.waits)
-        finish_client(client, &reply);
-    else if (send_reply(client->fd, &reply) == -1)
-        drop_client(client);
+    if (answer.waits && control_server_waiting(server) > WAITING_MOST)
+        refuse(client, "a drain is on, and too many wait for its end already: ask `lastcall status`");
     else
-        client->state = CLIENT_WAITING;
+        answer_client(client, &answer);
 }
 
 static void answer_request(struct control_client *client, const struct control_request *request, size_t size)
