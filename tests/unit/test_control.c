@@ -1,6 +1,7 @@
 /* The control socket: where it is put, and how it serves good and bad clients. Runs as an ordinary user of its own when it
  * is root, so that nobody else's sockets are in the way. */
 #include <check.h>
+#include <dirent.h>
 #include <errno.h>
 #include <ev.h>
 #include <fcntl.h>
@@ -10,17 +11,42 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "supervisor/platform/control_dead.h"
 #include "supervisor/platform/control_place.h"
 #include "supervisor/platform/control_server.h"
 
 static char directory[] = "/tmp/test_control.XXXXXX", path[128];
 static struct error error;
 static struct control_place place = {.fd = -1};
+
+/* What happens just before listen(2), and just after a connect(2) that was refused. */
+static void (*before_listen)(void), (*after_refusal)(void);
+
+/* Both stand before the C library's. */
+int listen(int fd, int backlog)
+{
+    if (before_listen)
+        before_listen();
+    return (int)syscall(SYS_listen, fd, backlog);
+}
+
+int connect(int fd, const struct sockaddr *address, socklen_t size)
+{
+    int result = (int)syscall(SYS_connect, fd, address, size), why = errno;
+    void (*then)(void) = after_refusal;
+    after_refusal = NULL;
+    if (result == -1 && why == ECONNREFUSED && then)
+        then();
+    errno = why;
+    return result;
+}
 
 static void enter(void)
 {
@@ -40,6 +66,16 @@ static void leave(void)
 }
 
 /* ---- the place ---- */
+
+static int count_files(void)
+{
+    DIR *entries = opendir(directory);
+    int count = 0;
+    for (struct dirent *entry; (entry = readdir(entries));)
+        count += strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0;
+    closedir(entries);
+    return count;
+}
 
 static int connect_to(const char *at)
 {
@@ -85,12 +121,91 @@ START_TEST(a_dead_socket_is_replaced)
 }
 END_TEST
 
+static void nothing_is_there(void)
+{
+    ck_assert_int_eq(access(path, F_OK), -1);
+}
+
+/* Whoever looks for dead sockets must not find one that does not listen yet. */
+START_TEST(a_socket_gets_its_name_when_it_listens)
+{
+    before_listen = nothing_is_there;
+    ck_assert_int_eq(control_place_bind(&place, path, &error), 0);
+    ck_assert_int_ne(connect_to(path), -1);
+}
+END_TEST
+
+static int living = -1;
+
+/* Another lastcall of the same name. */
+static void start_another(void)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    strcpy(address.sun_path, path);
+    unlink(path);
+    living = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    ck_assert_int_eq(bind(living, (void *)&address, sizeof address), 0);
+    ck_assert_int_eq(listen(living, 1), 0);
+}
+
+START_TEST(one_that_takes_a_dead_one_s_place_is_not_removed)
+{
+    ck_assert_int_eq(control_place_bind(&place, path, &error), 0);
+    close(place.fd);
+    after_refusal = start_another;
+    expect_failure(control_place_bind(&place, path, &error), EADDRINUSE, "somebody else answers there");
+    ck_assert_int_ne(living, -1);
+    ck_assert_int_ne(connect_to(path), -1);
+    ck_assert_int_eq(count_files(), 1);
+    close(living);
+}
+END_TEST
+
+/* A socket as one that was killed leaves it. */
+static void leave_dead(const char *name, int seconds_ago)
+{
+    struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_sec = time(NULL) - seconds_ago}};
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    snprintf(address.sun_path, sizeof address.sun_path, "%s/%s", directory, name);
+    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    ck_assert_int_eq(bind(fd, (void *)&address, sizeof address), 0);
+    close(fd);
+    ck_assert_int_eq(utimensat(AT_FDCWD, address.sun_path, times, 0), 0);
+}
+
+static bool is_there(const char *name)
+{
+    char file[256];
+    snprintf(file, sizeof file, "%s/%s", directory, name);
+    return access(file, F_OK) == 0;
+}
+
+START_TEST(dead_sockets_are_swept_and_nothing_else)
+{
+    ck_assert_int_eq(control_place_bind(&place, path, &error), 0);
+    for (const char *const *name = (const char *const[]){"a.sock", "b.sock", "other", NULL}; *name; name++)
+        leave_dead(*name, 0);
+    leave_dead(".starts", 1);
+    leave_dead(".was-killed", 3600);
+    snprintf(path, sizeof path, "%s/file.sock", directory);
+    close(open(path, O_CREAT | O_WRONLY, 0600));
+    ck_assert_uint_eq(control_dead_sweep(directory), 3);
+    ck_assert(!is_there("a.sock") && !is_there("b.sock") && !is_there(".was-killed"));
+    ck_assert(is_there("unit.sock") && is_there("other") && is_there("file.sock") && is_there(".starts"));
+    ck_assert_int_eq(count_files(), 4);
+    ck_assert_int_ne(connect_to(place.path), -1);
+    ck_assert_uint_eq(control_dead_sweep(directory), 0);
+    ck_assert_uint_eq(control_dead_sweep("/nowhere"), 0);
+}
+END_TEST
+
 START_TEST(a_living_socket_is_not_replaced)
 {
     struct control_place second;
     ck_assert_int_eq(control_place_bind(&place, path, &error), 0);
     expect_failure(control_place_bind(&second, path, &error), EADDRINUSE, "somebody else answers there");
     ck_assert_int_eq(second.fd, -1);
+    ck_assert_int_eq(count_files(), 1);
     control_place_close(&second);
     ck_assert_int_ne(connect_to(path), -1);
 }
@@ -167,8 +282,12 @@ START_TEST(the_next_choice_is_taken)
     ck_assert_int_eq(control_place_choose(&place, "unit", &error), 0);
     ck_assert_int_eq(strncmp(place.path, expected, strlen(expected)), 0);
     ck_assert_str_eq(strrchr(place.path, '/'), "/unit.sock");
+    int fd = place.fd;
+    place.fd = -1;
+    close(fd);
+    ck_assert_int_eq(control_place_choose(&place, "another", &error), 0);
     control_place_close(&place);
-    ck_assert_int_eq(rmdir(expected), 0);
+    ck_assert_int_eq(rmdir(expected), 0); /* what the first one left was removed */
 }
 END_TEST
 
@@ -597,6 +716,9 @@ static TCase *place_tests(void)
     tcase_add_checked_fixture(tcase, enter, leave);
     tcase_add_test(tcase, a_socket_is_private_and_goes_away);
     tcase_add_test(tcase, a_dead_socket_is_replaced);
+    tcase_add_test(tcase, a_socket_gets_its_name_when_it_listens);
+    tcase_add_test(tcase, one_that_takes_a_dead_one_s_place_is_not_removed);
+    tcase_add_test(tcase, dead_sockets_are_swept_and_nothing_else);
     tcase_add_test(tcase, a_living_socket_is_not_replaced);
     tcase_add_test(tcase, a_file_is_not_replaced);
     tcase_add_test(tcase, another_one_s_socket_is_not_removed);

@@ -1,16 +1,20 @@
 /* Where the control socket is put. Must never enter a directory that somebody else could have prepared, and never take
- * the place of a living supervisor. */
+ * the place of a living supervisor. A socket gets its name only when it listens, so that a name that refuses is never that
+ * of a lastcall which is just starting. */
 #include "supervisor/platform/control_place.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "common/fd.h"
+#include "common/log.h"
 #include "common/text.h"
+#include "supervisor/platform/control_dead.h"
 #include "wire/control.h"
 
 enum { BACKLOG = 16 };
@@ -24,23 +28,12 @@ enum { BACKLOG = 16 };
         -1;                                                                                                          \
     })
 
-static int make_address(struct sockaddr_un *address, const char *path, struct error *error)
+static int remove_keeping_errno(const char *path)
 {
-    *address = (struct sockaddr_un){.sun_family = AF_UNIX};
-    if (!text_copy(address->sun_path, sizeof address->sun_path, path))
-        return FAIL(ENAMETOOLONG, error, "%s: the path of a socket may have %zu bytes, this one has %zu", path,
-                    sizeof address->sun_path - 1, strlen(path));
-    return 0;
-}
-
-/* Nobody is behind it any more: a socket whose connect(2) is refused. A full backlog (EAGAIN) is a living one's. */
-static int is_stale(const struct sockaddr_un *address)
-{
-    struct stat st;
-    if (lstat(address->sun_path, &st) == -1 || !S_ISSOCK(st.st_mode))
-        return 0;
-    _cleanup_close_ int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    return fd != -1 && connect(fd, (const void *)address, sizeof *address) == -1 && errno == ECONNREFUSED;
+    int why = errno;
+    unlink(path);
+    errno = why;
+    return -1;
 }
 
 /* The file's mode comes from the umask at the moment of bind(2): 0600 from the very beginning. */
@@ -54,37 +47,58 @@ static int bind_private(int fd, const struct sockaddr_un *address)
     return result;
 }
 
-static int bind_or_replace(int fd, const struct sockaddr_un *address)
+static int listen_at(int fd, const char *first, const char *path, struct error *error)
 {
-    if (bind_private(fd, address) == 0)
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    if (!text_copy(address.sun_path, sizeof address.sun_path, first))
+        return FAIL(ENAMETOOLONG, error, "%s: the path of its directory is too long for a socket", path);
+    if (bind_private(fd, &address) == -1)
+        return FAIL(errno, error, "%s: %s", path, strerror(errno));
+    if (listen(fd, BACKLOG) == 0)
         return 0;
-    if (errno != EADDRINUSE)
+    FAIL(errno, error, "%s: %s", path, strerror(errno));
+    return remove_keeping_errno(first);
+}
+
+static int give_name(const char *first, const char *path)
+{
+    if (control_dead_rename(first, path) == 0)
+        return 0;
+    if (errno != EEXIST)
         return -1;
-    if (!is_stale(address)) {
-        errno = EADDRINUSE;
-        return -1;
-    }
-    return unlink(address->sun_path) == -1 ? -1 : bind_private(fd, address);
+    if (control_dead_remove(path) == 1)
+        return control_dead_rename(first, path);
+    errno = EEXIST;
+    return -1;
+}
+
+static int name_socket(const char *first, const char *path, struct error *error)
+{
+    if (give_name(first, path) == 0)
+        return 0;
+    FAIL(errno == EEXIST ? EADDRINUSE : errno, error, "%s: %s", path,
+         errno == EEXIST ? "somebody else answers there, or it is no socket" : strerror(errno));
+    return remove_keeping_errno(first);
 }
 
 int control_place_bind(struct control_place *place, const char *path, struct error *error)
 {
-    struct sockaddr_un address;
+    char first[PATH_MAX];
     struct stat st;
     place->fd = -1;
-    if (make_address(&address, path, error) == -1)
-        return -1;
+    if (!text_copy(place->path, sizeof place->path, path))
+        return FAIL(ENAMETOOLONG, error, "%s: the path of a socket may have %zu bytes, this one has %zu", path,
+                    sizeof place->path - 1, strlen(path));
+    control_dead_name(first, path);
     _cleanup_close_ int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd == -1)
         return FAIL(errno, error, "%s: no socket: %s", path, strerror(errno));
-    if (bind_or_replace(fd, &address) == -1)
-        return FAIL(errno, error, "%s: %s", path,
-                    errno == EADDRINUSE ? "somebody else answers there, or it is no socket" : strerror(errno));
-    if (listen(fd, BACKLOG) == -1 || lstat(path, &st) == -1)
+    if (listen_at(fd, first, path, error) == -1 || name_socket(first, path, error) == -1)
+        return -1;
+    if (lstat(path, &st) == -1)
         return FAIL(errno, error, "%s: %s", path, strerror(errno));
     place->device = st.st_dev;
     place->inode = st.st_ino;
-    text_copy(place->path, sizeof place->path, path);
     place->fd = fd;
     fd = -1;
     return 0;
@@ -115,7 +129,12 @@ static int bind_in_directory(struct control_place *place, const char *directory,
         return -1;
     struct text text = text_in(path, sizeof path);
     text_add(&text, "%s/%s.sock", directory, instance);
-    return control_place_bind(place, path, error);
+    if (control_place_bind(place, path, error) == -1)
+        return -1;
+    unsigned removed = control_dead_sweep(directory);
+    if (removed > 0)
+        log_debug("control socket: %u of ended lastcalls removed from %s", removed, directory);
+    return 0;
 }
 
 int control_place_choose(struct control_place *place, const char *instance, struct error *error)
@@ -139,7 +158,7 @@ void control_place_close(struct control_place *place)
     struct stat st;
     if (place->fd == -1)
         return;
-    fd_close(&place->fd);
     if (lstat(place->path, &st) == 0 && st.st_dev == place->device && st.st_ino == place->inode)
         unlink(place->path);
+    fd_close(&place->fd); /* until here the inode is ours, and nobody else's */
 }
