@@ -2,6 +2,7 @@
 #include <check.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/ptrace.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -78,6 +79,25 @@ START_TEST(stops_and_continues_are_told)
 }
 END_TEST
 
+/* A stop for us as the tracer is told apart from job control, and which signal the thread is about to take, if any. */
+START_TEST(stops_for_the_tracer_are_told)
+{
+    const pid_t pid = fork_pausing();
+
+    ck_assert_int_eq(ptrace(PTRACE_SEIZE, pid, 0, 0), 0);
+    kill(pid, SIGTERM);
+    expect(pid, REAPED_TRAPPED, SIGTERM);
+    ck_assert_int_eq(ptrace(PTRACE_CONT, pid, 0, 0), 0);
+    ck_assert_int_eq(ptrace(PTRACE_INTERRUPT, pid, 0, 0), 0);
+    expect(pid, REAPED_TRAPPED, SIGTRAP | PTRACE_EVENT_STOP << 8);
+    ck_assert_int_eq(ptrace(PTRACE_DETACH, pid, 0, 0), 0);
+    kill(pid, SIGSTOP);
+    expect(pid, REAPED_STOPPED, SIGSTOP);
+    kill(pid, SIGKILL);
+    expect(pid, REAPED_SIGNALED, SIGKILL);
+}
+END_TEST
+
 START_TEST(exit_code_is_the_shells)
 {
     const struct reaped exited = { 1, REAPED_EXITED, 3 }, signaled = { 1, REAPED_SIGNALED, SIGTERM };
@@ -130,6 +150,7 @@ int main(void)
     tcase_add_test(cases, a_running_child_is_none);
     tcase_add_test(cases, exit_codes_are_told);
     tcase_add_test(cases, stops_and_continues_are_told);
+    tcase_add_test(cases, stops_for_the_tracer_are_told);
     tcase_add_test(cases, exit_code_is_the_shells);
     tcase_add_test(cases, ten_thousand_orphans);
     suite_add_tcase(suite, cases);

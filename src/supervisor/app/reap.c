@@ -10,28 +10,27 @@ int reap_become_subreaper(void)
     return prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
 }
 
-static struct reaped reaped_from(pid_t pid, int status)
+static struct reaped reaped_from(const siginfo_t *info)
 {
-    if (WIFEXITED(status))
-        return (struct reaped){ pid, REAPED_EXITED, WEXITSTATUS(status) };
-    if (WIFSIGNALED(status))
-        return (struct reaped){ pid, REAPED_SIGNALED, WTERMSIG(status) };
-    if (WIFSTOPPED(status))
-        return (struct reaped){ pid, REAPED_STOPPED, WSTOPSIG(status) };
-    return (struct reaped){ pid, REAPED_CONTINUED, 0 };
+    static const enum reaped_how how_of[] = {
+        [CLD_EXITED] = REAPED_EXITED, [CLD_KILLED] = REAPED_SIGNALED, [CLD_DUMPED] = REAPED_SIGNALED,
+        [CLD_TRAPPED] = REAPED_TRAPPED, [CLD_STOPPED] = REAPED_STOPPED, [CLD_CONTINUED] = REAPED_CONTINUED};
+    const enum reaped_how how = how_of[info->si_code];
+
+    return (struct reaped){ info->si_pid, how, how == REAPED_CONTINUED ? 0 : info->si_status };
 }
 
 struct reaped reap_next(void)
 {
-    int status;
-    pid_t pid;
+    siginfo_t info = { 0 };
+    int result;
 
     do
-        pid = waitpid(-1, &status, WNOHANG | WUNTRACED | WCONTINUED);
-    while (pid == -1 && errno == EINTR);
-    if (pid <= 0)
+        result = waitid(P_ALL, 0, &info, WEXITED | WSTOPPED | WCONTINUED | WNOHANG);
+    while (result == -1 && errno == EINTR);
+    if (result == -1 || info.si_pid == 0)
         return (struct reaped){ 0, REAPED_NONE, 0 };
-    return reaped_from(pid, status);
+    return reaped_from(&info);
 }
 
 int reap_exit_code(const struct reaped *reaped)
