@@ -19,6 +19,7 @@
 #include "supervisor/app/terminal.h"
 #include "supervisor/handles/adopted.h"
 #include "supervisor/handles/marks.h"
+#include "supervisor/handles/nudge.h"
 #include "supervisor/hold/hold.h"
 #include "supervisor/lifecycle/lifecycle.h"
 #include "supervisor/platform/agent_keeper.h"
@@ -86,6 +87,7 @@ struct supervisor {
     struct hold hold;
     bool hold_on;
     bool nudging;            /* the freeze under way is only a nudge */
+    struct nudges nudges;    /* of single threads */
     bool no_hands;           /* sockets cannot be duplicated here */
     struct marks marks;
     struct hold_hint *hints; /* heap */

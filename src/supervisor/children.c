@@ -126,6 +126,12 @@ static void main_has_stopped(struct supervisor *s, const struct reaped *reaped)
 
 static void child_changed(struct supervisor *s, const struct reaped *reaped)
 {
+    if (reaped->how == REAPED_TRAPPED) {
+        nudge_stopped(&s->nudges, reaped->pid, reaped->value);
+        return;
+    }
+    if (reaped->how == REAPED_EXITED || reaped->how == REAPED_SIGNALED)
+        nudge_ended(&s->nudges, reaped->pid);
     if (s->keeper && agent_keeper_reaped(s->keeper, reaped)) {
         supervisor_left_by_agent(s);
         return;

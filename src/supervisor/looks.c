@@ -239,7 +239,8 @@ static void record_facts(struct supervisor *s, const struct facts *facts, int64_
         record_vanished(s, facts, now_us);
 }
 
-/* SIGSTOP to all, and SIGCONT as soon as all are stopped: a system call that waits is interrupted, nothing else happens. */
+/* SIGSTOP to all, and SIGCONT as soon as all are stopped: every system call that waits is interrupted, and every reply
+ * that was kept under a brake is read. */
 static void nudge(struct supervisor *s)
 {
     if (s->freeze.on)
@@ -247,6 +248,17 @@ static void nudge(struct supervisor *s)
     s->nudging = true;
     if (freeze_begin(&s->freeze, getpid(), children_agent(s), clock_now_us()) == 0)
         ev_timer_again(s->loop, &s->freeze_timer);
+}
+
+/* The others' replies stay parked. Where that is refused, all are nudged. */
+static void nudge_one(struct supervisor *s, pid_t tid)
+{
+    if (s->freeze.on)
+        return;
+    if (nudge_thread(&s->nudges, tid, clock_now_us()) == 0 || errno == ESRCH)
+        return;
+    log_debug("thread %d cannot be nudged alone: %m", (int)tid);
+    nudge(s);
 }
 
 static void unmark(struct supervisor *s)
@@ -286,6 +298,8 @@ static void give_mark(struct supervisor *s, const struct handle_row *row, const 
         mark_failed(s, errno);
     if (noted)
         hold_note_base(&s->hold, row, &base, order->step);
+    if (order->nudge)
+        nudge_one(s, order->nudge);
 }
 
 static void give_marks(struct supervisor *s, const struct facts *facts)
@@ -358,6 +372,9 @@ static void round_of(struct supervisor *s, const struct facts *facts)
         return;
     record_facts(s, facts, now_us);
     note_targets(s, facts);
+    unsigned late = nudge_forget_late(&s->nudges, now_us);
+    if (late)
+        log_debug("%u threads did not stop to be nudged", late);
     give_marks(s, facts);
     if (s->hold.nudge && s->lifecycle.phase == PHASE_HOLDING)
         nudge(s);

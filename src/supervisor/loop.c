@@ -179,6 +179,9 @@ static void on_freeze(struct ev_loop *loop, ev_timer *timer, int events)
     (void)events;
     int64_t now_us = clock_now_us();
     int complete = freeze_is_complete(&s->freeze, getpid(), children_agent(s), now_us);
+    nudge_forget_late(&s->nudges, now_us);
+    if (complete > 0 && s->nudges.count > 0)
+        complete = 0; /* one that stands stopped for its nudge goes on in a moment: it is stopped by the next pass */
     bool late = s->nudging && now_us - s->freeze.began_us >= NUDGE_LIMIT_US; /* a freeze has its phase's deadline */
     bool skipped = complete == 0 && children_skip_freeze(s);
     if (complete == 0 && !late && !skipped)

@@ -828,28 +828,59 @@ START_TEST(what_recv_keeps_is_parked_and_nudged_out_at_the_release)
 }
 END_TEST
 
-/* Inside a transaction the app must get it, once for each reply, and again when that did not help. PgBouncer calls all of
- * a transaction active; PostgreSQL's "active" means that it works on it. */
+static int nudged_alone(unsigned i)
+{
+    const struct hold_order *order = scene_order(&scene, i);
+    ck_assert(order && !scene.hold.nudge); /* never all of them: the others' replies are parked */
+    return order->nudge;
+}
+
+/* Inside a transaction the app must get it, once for each reply, and again when that did not help: its thread alone is
+ * nudged. PgBouncer calls all of a transaction active; PostgreSQL's "active" means that it works on it. */
 START_TEST(what_recv_keeps_inside_a_transaction_is_nudged_out)
 {
-    static const struct { unsigned target; enum session_state state; bool nudged; } rows[] = {
-        {POSTGRES, SESSION_IN_TRANSACTION, true}, {POSTGRES, SESSION_ACTIVE, false}, {PGBOUNCER, SESSION_ACTIVE, true}};
+    static const struct { unsigned target; enum session_state state; int nudged; } rows[] = {
+        {POSTGRES, SESSION_IN_TRANSACTION, 8}, {POSTGRES, SESSION_ACTIVE, 0}, {PGBOUNCER, SESSION_ACTIVE, 8}};
     blocking_gathering();
     scene.rows[1].target = (uint16_t)rows[_i].target;
     scene.rows[1].state = (uint8_t)rows[_i].state;
     go(120 * MS);
     go(MS);
-    ck_assert(!scene.hold.nudge);
+    ck_assert_int_eq(nudged_alone(1), 0);
     scene.rows[1].bytes_received += 30; /* taken by recv(2) */
     go(MS);
-    ck_assert_int_eq(scene.hold.nudge, rows[_i].nudged);
+    ck_assert_int_eq(nudged_alone(1), rows[_i].nudged);
+    ck_assert_int_eq(nudged_alone(0), 0);
     go(MS);
-    ck_assert(!scene.hold.nudge);
+    ck_assert_int_eq(nudged_alone(1), 0);
     go(50 * MS);
-    ck_assert_int_eq(scene.hold.nudge, rows[_i].nudged);
+    ck_assert_int_eq(nudged_alone(1), rows[_i].nudged);
     scene.rows[1].bytes_received += 30;
     go(MS);
-    ck_assert_int_eq(scene.hold.nudge, rows[_i].nudged);
+    ck_assert_int_eq(nudged_alone(1), rows[_i].nudged);
+}
+END_TEST
+
+/* A thread that has a transaction open elsewhere gets what it waits for here, and it alone. */
+START_TEST(what_recv_keeps_is_nudged_out_when_it_is_let_through)
+{
+    blocking_gathering();
+    go(120 * MS);
+    scene_writes(&scene, 0, 20);
+    scene.rows[0].state = SESSION_ACTIVE;
+    go(MS);
+    scene_reply_comes(&scene, 0, 30);
+    scene_reads(&scene, 0);
+    scene.hints[0] = (struct hold_hint){.waited = WAITED_ALONE, .thread = 9};
+    go(MS);
+    ck_assert(braked(0));
+    ck_assert_int_eq(nudged_alone(0), 0);
+    scene.hints[1] = (struct hold_hint){.waited = WAITED_NOT};
+    scene.hints[0].thread = 8; /* that of the open transaction */
+    go(MS);
+    ck_assert_int_eq(scene.hold.stage, STAGE_GATHER);
+    ck_assert(!braked(0));
+    ck_assert_int_eq(nudged_alone(0), 8);
 }
 END_TEST
 
@@ -982,6 +1013,7 @@ static Suite *make_suite(void)
     tcase_add_test(tcase, blocking_sockets_are_braked_only_when_it_takes_long);
     tcase_add_test(tcase, what_recv_keeps_is_parked_and_nudged_out_at_the_release);
     tcase_add_loop_test(tcase, what_recv_keeps_inside_a_transaction_is_nudged_out, 0, 3);
+    tcase_add_test(tcase, what_recv_keeps_is_nudged_out_when_it_is_let_through);
     tcase_add_test(tcase, by_name_only_nothing_is_held_on_anothers_session);
     tcase_add_test(tcase, two_thousand_handles_cost_little);
     return suite;

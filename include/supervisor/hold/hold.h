@@ -48,6 +48,7 @@ struct hold_order {
     bool cork, brake;        /* the marks it shall have from now on */
     bool step;               /* send exactly what is queued */
     bool blocking_too;       /* the brake is meant for a blocking socket as well */
+    int32_t nudge;           /* the thread whose recv(2) has taken bytes under a brake, and is to return them; 0: none */
 };
 
 struct hold_count {
@@ -62,8 +63,8 @@ struct hold {
     enum hold_stage stage;
     bool waited_on;              /* some standing hung on who waits: hints are wanted */
     bool brake_blocking;         /* blocking sockets are braked, too: their transactions outlast what a cork holds */
-    bool nudge;                  /* after a round: stop and continue the app once, so that a recv(2) that has taken bytes
-                                  * under a brake returns them */
+    bool nudge;                  /* after a round: stop and continue the app once, so that every recv(2) that has taken
+                                  * bytes under a brake returns them */
     int64_t gather_since_us;     /* when STAGE_GATHER was entered last */
     int64_t gap_us;              /* the longest gap that an open transaction made and ended by itself in this hold */
     uint32_t begin_bytes[4];     /* lengths of writes that began a transaction block, as seen in this hold */

@@ -204,15 +204,15 @@ static void classify_idle(struct hold *hold, struct hold_handle *handle, const s
 
 /* In a transaction, its reply kept back by recv(2): the app must get it to go on. Once for what came in, and again when
  * that did not help. */
-static void nudge_if_kept(struct hold *hold, struct hold_handle *handle, const struct handle_row *row,
-                          const struct hold_hint *hint, int64_t now_us)
+static void nudge_if_kept(struct hold_handle *handle, const struct handle_row *row, const struct hold_hint *hint,
+                          int64_t now_us)
 {
     bool kept = recv_keeps_reply(handle, row, hint) && row->unsent_bytes == 0 && !on_the_way(row);
     bool before = handle->nudged_at_us && handle->nudged_received == row->bytes_received &&
                   now_us - handle->nudged_at_us < NUDGE_AGAIN_US;
     if (!kept || before)
         return;
-    hold->nudge = true;
+    handle->nudged_thread = hint->thread;
     handle->nudged_received = row->bytes_received;
     handle->nudged_at_us = now_us;
 }
@@ -222,7 +222,7 @@ static void classify_busy(struct hold *hold, struct hold_handle *handle, const s
 {
     /* PgBouncer says "active" for all of a transaction, also while it waits for the app. */
     if (row->target < WIRE_TARGETS && hold->kinds[row->target] == TARGET_PGBOUNCER)
-        nudge_if_kept(hold, handle, row, hint, now_us);
+        nudge_if_kept(handle, row, hint, now_us);
     stands(handle, STANDING_IN_FLIGHT, true, false);
 }
 
@@ -230,7 +230,8 @@ static void classify_busy(struct hold *hold, struct hold_handle *handle, const s
 static void classify_in_transaction(struct hold *hold, struct hold_handle *handle, const struct handle_row *row,
                                     const struct hold_hint *hint, int64_t now_us)
 {
-    nudge_if_kept(hold, handle, row, hint, now_us);
+    (void)hold;
+    nudge_if_kept(handle, row, hint, now_us);
     bool left = hold->leak_transaction_us > 0 && row->state_age_us >= hold->leak_transaction_us &&
                 row->unread_bytes == 0 && row->unsent_bytes == 0 && !on_the_way(row);
     stands(handle, left ? STANDING_GIVEN_UP : STANDING_IN_FLIGHT, !left, false);
@@ -341,6 +342,7 @@ static bool has_asked_nothing(const struct hold *hold, const struct hold_handle 
 void classify_handle(struct hold *hold, struct hold_handle *handle, const struct handle_row *row,
                      const struct hold_hint *hint, int64_t now_us)
 {
+    handle->nudged_thread = 0;
     unsigned state = row->state < sizeof by_state / sizeof *by_state ? row->state : SESSION_UNKNOWN;
     by_state[state](hold, handle, row, hint, now_us);
     note_greeting(handle, row, now_us);

@@ -289,6 +289,16 @@ typedef struct hold_order order_fn(const struct hold *, const struct hold_handle
 static order_fn *const by_stage[] = {
     [STAGE_LEARN] = order_learn, [STAGE_GATHER] = order_gather, [STAGE_RELEASE] = order_release};
 
+/* What a recv(2) has taken under the brake, it must return without it. All are when they are released; before that, the
+ * one thread that waits here: the others' replies are parked. */
+static void nudge_unbraked(struct hold *hold, struct hold_order *order, const struct hold_hint *hint)
+{
+    if (hold->stage == STAGE_RELEASE || !hint || hint->waited == WAITED_UNKNOWN)
+        hold->nudge = true;
+    else
+        order->nudge = hint->thread;
+}
+
 static void give_orders(struct hold *hold, const struct facts *facts, const struct hold_hint *hints, int64_t now_us)
 {
     hold->order_count = 0;
@@ -312,7 +322,9 @@ static void give_orders(struct hold *hold, const struct facts *facts, const stru
         order.row = i;
         order.blocking_too = hold->brake_blocking;
         handle->corked |= order.cork;
-        hold->nudge |= handle->blocking && handle->braked && !order.brake;
+        order.nudge = handle->nudged_thread;
+        if (handle->blocking && handle->braked && !order.brake)
+            nudge_unbraked(hold, &order, hints ? &hints[i] : NULL);
         if (handle->braked && !order.brake)
             handle->unbraked_at_us = now_us;
         handle->braked = order.brake && (!handle->blocking || order.blocking_too);
