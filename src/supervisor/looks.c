@@ -16,6 +16,7 @@
 
 #define PROGRESS_US US_PER_SECOND
 #define MOVING_US INT64_C(30000)
+#define ASK_AGAIN_S 0.002 /* when the agent could not be asked: its queue is full, or there is no memory */
 
 enum { ANSWER_MS = 250, ANSWER_FROZEN_MS = 40, NEVER = -1 };
 
@@ -34,6 +35,13 @@ static bool may_be_still(const struct supervisor *s)
     return !s->hold_on || s->hold.round == 0 || s->hold.counted.by_standing[STANDING_IN_FLIGHT] == 0;
 }
 
+static void look_after(struct supervisor *s, double pause)
+{
+    ev_timer_stop(s->loop, &s->look_timer);
+    ev_timer_set(&s->look_timer, pause, 0);
+    ev_timer_start(s->loop, &s->look_timer);
+}
+
 void looks_next(struct supervisor *s)
 {
     bool frozen = s->lifecycle.phase == PHASE_LOOKING;
@@ -45,6 +53,8 @@ void looks_next(struct supervisor *s)
     struct look_wants wants = {.text = want_text, .whole = frozen || may_be_still(s)};
     s->look_whole = wants.whole;
     s->look_asked = agent_keeper_look(s->keeper, ++s->look, answer_ms, &wants) == 0;
+    if (!s->look_asked)
+        look_after(s, ASK_AGAIN_S);
 }
 
 bool looks_ask_for_own(struct supervisor *s)
@@ -104,11 +114,8 @@ static double pause_of(const struct supervisor *s)
 static void look_later(struct supervisor *s)
 {
     double pause = pause_of(s);
-    if (!s->looking || pause < 0)
-        return;
-    ev_timer_stop(s->loop, &s->look_timer);
-    ev_timer_set(&s->look_timer, pause, 0);
-    ev_timer_start(s->loop, &s->look_timer);
+    if (s->looking && pause >= 0)
+        look_after(s, pause);
 }
 
 /* A postgres target may turn out to be a pooler: what is done with its handles depends on it. */
@@ -207,12 +214,28 @@ static bool is_in(const struct facts *facts, const struct recorded_handle *handl
     return false;
 }
 
-/* Closed by an app that had not been told to stop, on a living session: what it had open there it has ended by itself, as it
- * always does. After the signal, or after the server's own end, nobody knows. */
+static bool is_seen(const struct handle_row *row)
+{
+    return row->state != SESSION_ABSENT && row->state != SESSION_UNKNOWN;
+}
+
+/* Closed by an app that had not been told to stop, on a connection that the server had not closed: what it had open there
+ * it has ended by itself, as it always does, and what it closed first is gone from the server already. After the signal, or
+ * after the server's own end, nobody knows. */
 static bool ended_as_always(const struct supervisor *s, const struct recorded_handle *handle)
 {
-    bool lives = handle->last.state != SESSION_ABSENT && handle->last.state != SESSION_UNKNOWN;
-    return !s->lifecycle.signalled && handle->last.tcp_state == TCP_ESTABLISHED && lives;
+    bool lived = is_seen(&handle->first) || is_seen(&handle->last);
+    return !s->lifecycle.signalled && handle->last.tcp_state == TCP_ESTABLISHED && (lived || handle->unseen_at_start);
+}
+
+/* What nobody had seen of it by then was nothing that a stop could have aborted. */
+static void transaction_vanished(struct supervisor *s, struct recorded_handle *handle)
+{
+    bool as_always = ended_as_always(s, handle);
+    if (as_always && handle->unseen_at_start)
+        handle->in_flight_at_start = handle->unseen_at_start = false;
+    else if (handle->in_flight_at_start && handle->transaction == TRANSACTION_NONE)
+        handle->transaction = as_always ? TRANSACTION_FINISHED : TRANSACTION_UNKNOWN;
 }
 
 /* A handle that went away while the app lives, without a duplicate of ours that would tell how. */
@@ -224,8 +247,7 @@ static void record_vanished(struct supervisor *s, const struct facts *facts, int
             adopted_find(&s->adopted, handle->last.inode, &handle->last.local))
             continue;
         record_outcome(handle, OUTCOME_CLOSED_UNSEEN, now_us);
-        if (handle->in_flight_at_start && handle->transaction == TRANSACTION_NONE)
-            handle->transaction = ended_as_always(s, handle) ? TRANSACTION_FINISHED : TRANSACTION_UNKNOWN;
+        transaction_vanished(s, handle);
     }
 }
 
@@ -294,8 +316,10 @@ static void give_mark(struct supervisor *s, const struct handle_row *row, const 
 {
     struct hold_base base;
     bool noted = false;
-    if (marks_apply(&s->marks, row, order, &base, &noted) < 0)
+    if (marks_apply(&s->marks, row, order, &base, &noted) < 0) {
+        hold_note_unmarked(&s->hold, row);
         mark_failed(s, errno);
+    }
     if (noted)
         hold_note_base(&s->hold, row, &base, order->step);
     if (order->nudge)
@@ -405,6 +429,12 @@ void looks_facts(void *supervisor, const struct facts *facts)
     look_later(s);
 }
 
+/* What a process that ends has held must stay held: without the cork its end would send it. */
+static bool is_ending(const struct supervisor *s)
+{
+    return s->lifecycle.phase == PHASE_KILLING || (s->lifecycle.phase == PHASE_SIGNALLED && s->lifecycle.ends_at_once);
+}
+
 void looks_agent_lost(void *supervisor, enum agent_loss loss, const char *why)
 {
     struct supervisor *s = supervisor;
@@ -413,7 +443,8 @@ void looks_agent_lost(void *supervisor, enum agent_loss loss, const char *why)
         record_unknown(&s->record, "what happened while there was no agent", "%s", why);
     if (loss == AGENT_NOT_THERE)
         record_unknown(&s->record, "the connections of the app", "lastcall-agent could not be started");
-    unmark(s);
+    if (!is_ending(s))
+        unmark(s);
     hold_restart(&s->hold);
     sweep_agent_lost(s);
     supervisor_post(s, EVENT_AGENT_LOST);

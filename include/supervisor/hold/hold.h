@@ -113,6 +113,9 @@ bool hold_wants_hints(const struct hold *hold);
 /* The hands marked a handle for the first time, or stepped it: what they saw right before. */
 void hold_note_base(struct hold *hold, const struct handle_row *row, const struct hold_base *base, bool stepped);
 
+/* A handle could not be marked as ordered: the next round orders anew. */
+void hold_note_unmarked(struct hold *hold, const struct handle_row *row);
+
 /* The hold deadline: whatever the last round found in flight is given up from now on. */
 void hold_give_up(struct hold *hold);
 

@@ -24,7 +24,7 @@ cell_fn cell_frozen, cell_freeze_failed, cell_looking_still, cell_looking_moving
 
 /* The end. */
 cell_fn cell_ending_over, cell_ending_late;
-cell_fn cell_let_go, cell_stopping_deadline, cell_stopping_escalated, cell_killing_deadline;
+cell_fn cell_let_go, cell_signalled_agent_lost, cell_stopping_deadline, cell_stopping_escalated, cell_killing_deadline;
 cell_fn cell_swept, cell_sweeping_deadline, cell_sweeping_escalated;
 
 #endif

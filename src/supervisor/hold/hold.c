@@ -435,6 +435,13 @@ void hold_note_base(struct hold *hold, const struct handle_row *row, const struc
     handle->base_received = base->received;
 }
 
+void hold_note_unmarked(struct hold *hold, const struct handle_row *row)
+{
+    struct hold_handle *handle = history_find(hold, row, 0);
+    if (handle)
+        handle->has_base = handle->corked = handle->braked = false;
+}
+
 void hold_give_up(struct hold *hold)
 {
     for (size_t i = 0; i < hold->count; i++)
@@ -444,6 +451,7 @@ void hold_give_up(struct hold *hold)
 void hold_restart(struct hold *hold)
 {
     hold->stage = STAGE_LEARN;
+    hold->missed = false;
     for (size_t i = 0; i < hold->count; i++)
         hold->handles[i].has_base = hold->handles[i].corked = hold->handles[i].braked = false;
 }

@@ -419,6 +419,13 @@ void cell_let_go(struct lifecycle *l, int64_t now, struct lifecycle_actions *act
     enter_stopping(l, actions, l->deadlines.stop, "the app lives on after the signal");
 }
 
+/* An app that the signal ends is ending: what it has held must not be sent by its end. Any other one is let go. */
+void cell_signalled_agent_lost(struct lifecycle *l, int64_t now, struct lifecycle_actions *actions)
+{
+    if (!l->ends_at_once)
+        cell_let_go(l, now, actions);
+}
+
 void cell_stopping_escalated(struct lifecycle *l, int64_t now, struct lifecycle_actions *actions)
 {
     enter_killing(l, now, actions, "asked to go on at once");
