@@ -138,6 +138,9 @@ void looks_let_go(struct supervisor *s);
 bool looks_ask_for_own(struct supervisor *s);
 void looks_adopt(struct supervisor *s);
 
+/* looks_record.c: what a look says for the report; after hold's round, which tells where each handle stands. */
+void looks_record(struct supervisor *s, const struct facts *facts, int64_t now_us);
+
 /* The postgres target behind a pooler, or -1. */
 int looks_server_of(const struct supervisor *s, unsigned target);
 
