@@ -34,7 +34,7 @@ enum { PENDING_EVENTS = 32 };
 /* What is settled before the app is started. */
 struct supervisor_start {
     const struct config *config;
-    const char *agent_path;   /* of agent_keeper_find(); empty: none could be found */
+    const char *agent_path;   /* of agent_program_find(); empty: none could be found */
     int signal_fd;            /* of signals_open() */
     struct rlimit descriptors; /* RLIMIT_NOFILE as it was: the app gets that */
     uint64_t ignored;         /* signals that were ignored when lastcall was started */

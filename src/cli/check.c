@@ -1,5 +1,5 @@
-/* `lastcall check`: all that is wrong with a configuration, or all that is in force. Starts nothing, connects nowhere.
- */
+/* `lastcall check`: all that is wrong with a configuration, or all that is in force, and what this machine lacks for it.
+ * Starts nothing, connects nowhere. */
 #include <jansson.h>
 #include <stdio.h>
 #include <string.h>
@@ -12,6 +12,7 @@
 #include "config/keys.h"
 #include "config/print.h"
 #include "config/value.h"
+#include "supervisor/supervisor.h"
 
 /* jansson takes valid UTF-8 only. */
 static json_t *json_text(const char *value)
@@ -46,29 +47,31 @@ static json_t *json_target(const struct config *config, const struct config_targ
                      target->look_only, "from", json_text(target->origin));
 }
 
-static json_t *json_config(const struct config *config)
-{
-    json_t *values = json_object(), *targets = json_array();
-    for (size_t i = 0; i < CONFIG_KEYS; i++)
-        json_object_set_new(values, keys[i].name, json_key(config, &keys[i]));
-    for (size_t i = 0; i < config->target_count; i++)
-        json_array_append_new(targets, json_target(config, &config->targets[i]));
-    return json_pack("{s:s, s:b, s:o, s:o}", "schema", "lastcall.check/1", "valid", 1, "keys", values, "targets",
-                     targets);
-}
-
 static size_t listed(const struct config_errors *errors)
 {
     return MIN(errors->count, sizeof errors->list / sizeof *errors->list);
 }
 
+/* `valid` is true when there is no error. */
 static json_t *json_errors(const struct config_errors *errors)
 {
     json_t *list = json_array();
     for (size_t i = 0; i < listed(errors); i++)
         json_array_append_new(list, json_text(errors->list[i].text));
-    return json_pack("{s:s, s:b, s:o, s:I}", "schema", "lastcall.check/1", "valid", 0, "errors", list, "error_count",
-                     (json_int_t)errors->count);
+    return json_pack("{s:s, s:b, s:o, s:I}", "schema", "lastcall.check/1", "valid", errors->count == 0, "errors", list,
+                     "error_count", (json_int_t)errors->count);
+}
+
+static json_t *json_config(const struct config *config, const struct config_errors *errors)
+{
+    json_t *values = json_object(), *targets = json_array(), *all = json_errors(errors);
+    for (size_t i = 0; i < CONFIG_KEYS; i++)
+        json_object_set_new(values, keys[i].name, json_key(config, &keys[i]));
+    for (size_t i = 0; i < config->target_count; i++)
+        json_array_append_new(targets, json_target(config, &config->targets[i]));
+    json_object_set_new(all, "keys", values);
+    json_object_set_new(all, "targets", targets);
+    return all;
 }
 
 static int print_json(json_t *json)
@@ -87,18 +90,39 @@ static void print_errors(const struct config_errors *errors)
         fprintf(stderr, "lastcall: ... and %zu more\n", errors->count - listed(errors));
 }
 
+struct missing {
+    const struct config *config;
+    struct config_errors *errors;
+};
+
+static void add_missing(void *context, const char *key, const char *what)
+{
+    struct missing *missing = context;
+    char from[300];
+    struct text origin = text_in(from, sizeof from);
+    if (key) {
+        print_origin(missing->config, key_find(key), &origin);
+        text_add(&origin, ": ");
+    }
+    config_errors_add(missing->errors, "%s%s", from, what);
+}
+
+/* What is in force is printed in any case that there is something in force. */
 static int check(const struct options *options)
 {
     static struct config config;
     static struct config_errors errors;
-    int failed = config_load(&config, options->config, options->config_count, &errors);
-    if (options->json && print_json(failed ? json_errors(&errors) : json_config(&config)) == -1)
-        return 1;
-    if (failed && !options->json)
+    struct missing missing = {&config, &errors};
+    bool loaded = config_load(&config, options->config, options->config_count, &errors) == 0;
+    if (loaded)
+        supervisor_check(&config, add_missing, &missing);
+    if (!options->json)
         print_errors(&errors);
-    if (!failed && !options->json && config_print(&config, stdout) == -1)
+    if (options->json && print_json(loaded ? json_config(&config, &errors) : json_errors(&errors)) == -1)
         return 1;
-    return failed ? 1 : 0;
+    if (loaded && !options->json && config_print(&config, stdout) == -1)
+        return 1;
+    return errors.count > 0 ? 1 : 0;
 }
 
 int verb_check(int argc, char **argv)

@@ -6,7 +6,7 @@
 #include "common/log.h"
 #include "supervisor/app/signals.h"
 #include "supervisor/app/user.h"
-#include "supervisor/platform/agent_keeper.h"
+#include "supervisor/platform/agent_program.h"
 #include "supervisor/state.h"
 
 enum { EXIT_OWN_FAILURE = 125 };
@@ -39,7 +39,7 @@ int supervisor_start(const struct config *config)
     struct error error = {""};
     char agent_path[4096] = "";
     struct supervisor_start start = {.config = config, .agent_path = agent_path};
-    agent_keeper_find(agent_path, sizeof agent_path); /* before any change of uid: /proc/self/exe */
+    agent_program_find(agent_path, sizeof agent_path); /* before any change of uid: /proc/self/exe */
     if (become_user(config, &error) < 0) {
         log_error("user %s: %s", config->user, error.text);
         return EXIT_OWN_FAILURE;

@@ -2,6 +2,7 @@
 
 A running app goes on running whatever lastcall cannot do beside it.
 """
+import json
 import os
 import shutil
 import stat
@@ -208,6 +209,73 @@ def test_precedence(directory):
                                    (("--config", path, "--grace", "23s"), {"LASTCALL_GRACE_PERIOD": "22s"}, "23s")):
         code, out, err = lastcall_verb(["check", *options], directory, env)
         assert code == 0 and f"grace_period: {expected}" in out, (expected, out, err)
+
+
+URL_OF_ALL = {"DATABASE_URL": "postgres://app@127.0.0.1:5432/db"}
+
+
+def check_misses(directory, says, options=(), env=None, prefix=(), program=None):
+    """`check` says each on a line of its own, in this order, prints what is in force all the same, and exits with 1."""
+    code, out, err = lastcall_verb(["check", *options], directory, {**URL_OF_ALL, **(env or {})}, prefix=prefix, program=program)
+    lines = err.strip().splitlines()
+    assert code == 1 and len(lines) == len(says), (code, err)
+    for line, words in zip(lines, says):
+        assert line.startswith("lastcall: ") and all(word in line for word in words), (line, words)
+    assert "grace_period:" in out, out
+    code, out, err = lastcall_verb(["check", "-o", "json", *options], directory, {**URL_OF_ALL, **(env or {})}, prefix=prefix,
+                                   program=program)
+    found = json.loads(out)
+    assert (code, found["valid"], err) == (1, False, ""), (code, out, err)
+    assert [f"lastcall: {text}" for text in found["errors"]] == lines and found["error_count"] == len(lines), found
+    assert found["keys"]["grace_period"] and found["targets"][0]["kind"] == "postgres", found
+
+
+def test_check_looks_for_the_user(directory):
+    check_misses(directory, [["--user: ", "no-such-user", "/etc/passwd"]], ["--user", "no-such-user"])
+    path = write(directory, "user: no-such-user\n")
+    check_misses(directory, [[f"{path}:1:7: ", "no-such-user"]], ["--config", path])
+
+
+def test_check_looks_whether_the_report_can_be_written(directory):
+    missing, kept = os.path.join(directory, "none", "report.json"), os.path.join(directory, "kept.json")
+    check_misses(directory, [["LASTCALL_REPORT: ", missing, "No such file", "create its directory"]], env={"LASTCALL_REPORT": missing})
+    check_misses(directory, [["--report: ", directory, "Is a directory"]], ["--report", directory])
+    for good in (kept, "kept.json", "/dev/null"):
+        code, _, err = lastcall_verb(["check", "--report", good], directory, URL_OF_ALL)
+        assert (code, err) == (0, ""), (good, err)
+    assert not os.path.exists(kept), "nothing is written"
+
+
+def test_check_judges_the_report_as_the_user(directory, stage):
+    """The directory is this test's own; another user may not write there."""
+    path, program = os.path.join(directory, "report.json"), os.path.join(stage, "lastcall")
+    os.chmod(directory, 0o755)
+    if os.geteuid() == 0:
+        check_misses(directory, [[path, f"uid {NOBODY}", "Permission denied"]], ["--user", str(NOBODY), "--report", path],
+                     program=program)
+        check_misses(directory, [[path, f"uid {NOBODY}", "Permission denied"]], ["--report", path], program=program,
+                     prefix=as_user(NOBODY))
+    else:
+        os.chmod(directory, 0o555)
+        check_misses(directory, [[path, "Permission denied"]], ["--report", path], program=program)
+        os.chmod(directory, 0o755)
+
+
+def test_check_looks_for_the_agent(directory):
+    alone = os.path.join(directory, "alone")
+    os.mkdir(alone)
+    shutil.copy(LASTCALL, alone)
+    program = os.path.join(alone, "lastcall")
+    check_misses(directory, [[os.path.join(alone, "lastcall-agent"), "No such file", "LASTCALL_AGENT"]], program=program)
+    code, _, err = lastcall_verb(["check"], directory, program=program)
+    assert (code, err) == (0, ""), "without a server to watch none is needed"
+    code, _, err = lastcall_verb(["check"], directory, {**URL_OF_ALL, "LASTCALL_AGENT": AGENT}, program=program)
+    assert (code, err) == (0, ""), err
+
+
+def test_check_says_all_that_is_missing(directory):
+    check_misses(directory, [["no-such-user"], ["/nowhere/agent"]],
+                 ["--user", "no-such-user", "--report", "/nowhere/report.json"], {"LASTCALL_AGENT": "/nowhere/agent"})
 
 
 def test_what_check_prints_is_a_file_it_takes(directory):

@@ -631,20 +631,6 @@ START_TEST(without_descriptors_it_is_tried_again)
 }
 END_TEST
 
-START_TEST(the_agent_is_beside_us_or_where_the_environment_says)
-{
-    char path[4096];
-    unsetenv("LASTCALL_AGENT");
-    ck_assert_int_eq(agent_keeper_find(path, sizeof path), 0);
-    ck_assert_int_eq(strncmp(path, self, (size_t)(strrchr(self, '/') - self)), 0);
-    ck_assert_str_eq(strrchr(path, '/'), "/lastcall-agent");
-    ck_assert_int_eq(agent_keeper_find(path, 5), -1);
-    setenv("LASTCALL_AGENT", "/elsewhere/agent", 1);
-    ck_assert_int_eq(agent_keeper_find(path, sizeof path), 0);
-    ck_assert_str_eq(path, "/elsewhere/agent");
-}
-END_TEST
-
 int main(void)
 {
     const char *name = getenv("FAKE_AGENT");
@@ -673,7 +659,6 @@ int main(void)
     tcase_add_test(tcase, an_answer_that_was_not_read_in_time_counts);
     tcase_add_test(tcase, a_missing_agent_is_said_once_and_found_when_it_comes);
     tcase_add_test(tcase, without_descriptors_it_is_tried_again);
-    tcase_add_test(tcase, the_agent_is_beside_us_or_where_the_environment_says);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);
     int failed = srunner_ntests_failed(runner);

@@ -40,10 +40,6 @@ struct agent_keeper_user {
 
 struct agent_keeper;
 
-/* Where the agent is: LASTCALL_AGENT of the environment, else `lastcall-agent` beside the running program. To be called
- * before any change of uid: /proc/self/exe may not be readable after it. Returns 0, or -1 and errno. */
-int agent_keeper_find(char *path, size_t size);
-
 /* A keeper without an agent yet. `loop`, `config`, `environment` (of the agent; NULL-ended) must outlive it; `path` and
  * `user` are copied. NULL and errno when there is no memory. */
 struct agent_keeper *agent_keeper_create(struct ev_loop *loop, const struct config *config, const char *path,

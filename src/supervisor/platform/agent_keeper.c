@@ -304,24 +304,6 @@ static void hand_on_ended(void *context, const struct message_ended *ended)
 
 /* ---- the user's side ---- */
 
-int agent_keeper_find(char *path, size_t size)
-{
-    const char *given = getenv("LASTCALL_AGENT");
-    char self[PATH_MAX];
-    if (given && *given)
-        return text_copy(path, size, given) ? 0 : (errno = ENAMETOOLONG, -1);
-    ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
-    if (length == -1)
-        return -1;
-    self[length] = 0;
-    char *name = strrchr(self, '/');
-    if (name)
-        name[1] = 0;
-    struct text text = text_in(path, size);
-    text_add(&text, "%slastcall-agent", name ? self : "");
-    return text.cut ? (errno = ENAMETOOLONG, -1) : 0;
-}
-
 struct agent_keeper *agent_keeper_create(struct ev_loop *loop, const struct config *config, const char *path,
                                          char *const *environment, const struct agent_keeper_user *user)
 {
