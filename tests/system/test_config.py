@@ -216,14 +216,14 @@ URL_OF_ALL = {"DATABASE_URL": "postgres://app@127.0.0.1:5432/db"}
 
 def check_misses(directory, says, options=(), env=None, prefix=(), program=None):
     """`check` says each on a line of its own, in this order, prints what is in force all the same, and exits with 1."""
-    code, out, err = lastcall_verb(["check", *options], directory, {**URL_OF_ALL, **(env or {})}, prefix=prefix, program=program)
+    env = {**URL_OF_ALL, **(env or {})}
+    code, out, err = lastcall_verb(["check", *options], directory, env, prefix=prefix, program=program)
     lines = err.strip().splitlines()
     assert code == 1 and len(lines) == len(says), (code, err)
     for line, words in zip(lines, says):
         assert line.startswith("lastcall: ") and all(word in line for word in words), (line, words)
     assert "grace_period:" in out, out
-    code, out, err = lastcall_verb(["check", "-o", "json", *options], directory, {**URL_OF_ALL, **(env or {})}, prefix=prefix,
-                                   program=program)
+    code, out, err = lastcall_verb(["check", "-o", "json", *options], directory, env, prefix=prefix, program=program)
     found = json.loads(out)
     assert (code, found["valid"], err) == (1, False, ""), (code, out, err)
     assert [f"lastcall: {text}" for text in found["errors"]] == lines and found["error_count"] == len(lines), found
@@ -238,7 +238,8 @@ def test_check_looks_for_the_user(directory):
 
 def test_check_looks_whether_the_report_can_be_written(directory):
     missing, kept = os.path.join(directory, "none", "report.json"), os.path.join(directory, "kept.json")
-    check_misses(directory, [["LASTCALL_REPORT: ", missing, "No such file", "create its directory"]], env={"LASTCALL_REPORT": missing})
+    check_misses(directory, [["LASTCALL_REPORT: ", missing, "No such file", "create its directory"]],
+                 env={"LASTCALL_REPORT": missing})
     check_misses(directory, [["--report: ", directory, "Is a directory"]], ["--report", directory])
     for good in (kept, "kept.json", "/dev/null"):
         code, _, err = lastcall_verb(["check", "--report", good], directory, URL_OF_ALL)

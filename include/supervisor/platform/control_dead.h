@@ -1,5 +1,5 @@
-/* Control sockets that nobody listens on any more, as a killed lastcall leaves them: telling and removing. A lastcall that
- * is just starting is never taken for a dead one: its socket gets its name when it listens (control_place.h). Never waits. */
+/* Control sockets that nobody listens on any more, as a killed lastcall leaves them: telling and removing. Never waits. A
+ * lastcall that is just starting is not taken for a dead one: its socket has no name before it listens (control_place.h). */
 #ifndef SUPERVISOR_PLATFORM_CONTROL_DEAD_H
 #define SUPERVISOR_PLATFORM_CONTROL_DEAD_H
 

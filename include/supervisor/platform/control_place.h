@@ -14,8 +14,9 @@ struct control_place {
     ino_t inode;
 };
 
-/* Binds and listens, and only then gives it the name `path` (0600). A socket that nobody listens on is replaced; a living one, or a file that is no
- * socket, is not. Returns 0, or -1 with errno (EADDRINUSE: somebody answers there; ENAMETOOLONG) and the story. */
+/* Binds and listens, and only then gives it the name `path` (0600). A socket that nobody listens on is replaced; a living
+ * one, or a file that is no socket, is not. Returns 0, or -1 with errno (EADDRINUSE: somebody answers there;
+ * ENAMETOOLONG) and the story. */
 int control_place_bind(struct control_place *place, const char *path, struct error *error);
 
 /* Makes sure that `path` is a directory of ours that nobody else may enter: made 0700 when it is not there. Returns 0,
