@@ -828,6 +828,36 @@ START_TEST(what_recv_keeps_is_parked_and_nudged_out_at_the_release)
 }
 END_TEST
 
+/* Released, and nudged; but its thread has not got to run yet, or was missed. Then it goes on. */
+START_TEST(what_recv_keeps_is_unread_until_it_returns)
+{
+    blocking_gathering();
+    go(120 * MS);
+    scene_writes(&scene, 0, 20);
+    scene.rows[0].state = SESSION_ACTIVE;
+    go(MS);
+    for (unsigned i = 0; i < 2; i++) {
+        scene_reply_comes(&scene, i, 30);
+        scene_reads(&scene, i);
+        scene.hints[i] = (struct hold_hint){.waited = WAITED_ALONE, .thread = 8 + (int)i};
+    }
+    go(MS);
+    ck_assert_int_eq(scene.hold.stage, STAGE_RELEASE);
+    for (int i = 0; i < 4; i++) {
+        ck_assert(!go(12 * MS));
+        ck_standing(&scene, 0, STANDING_IN_FLIGHT);
+        ck_assert(hold_wants_hints(&scene.hold));
+        ck_assert(!scene.hold.nudge);
+    }
+    ck_assert(!go(12 * MS));
+    ck_assert(scene.hold.nudge);
+    scene.hints[0].waited = scene.hints[1].waited = WAITED_NOT;
+    ck_assert(!go(MS));
+    ck_standing(&scene, 0, STANDING_IDLE);
+    ck_assert(go(12 * MS));
+}
+END_TEST
+
 static int nudged_alone(unsigned i)
 {
     const struct hold_order *order = scene_order(&scene, i);
@@ -1012,6 +1042,7 @@ static Suite *make_suite(void)
     tcase_add_test(tcase, redis_alone_is_held_from_the_beginning);
     tcase_add_test(tcase, blocking_sockets_are_braked_only_when_it_takes_long);
     tcase_add_test(tcase, what_recv_keeps_is_parked_and_nudged_out_at_the_release);
+    tcase_add_test(tcase, what_recv_keeps_is_unread_until_it_returns);
     tcase_add_loop_test(tcase, what_recv_keeps_inside_a_transaction_is_nudged_out, 0, 3);
     tcase_add_test(tcase, what_recv_keeps_is_nudged_out_when_it_is_let_through);
     tcase_add_test(tcase, by_name_only_nothing_is_held_on_anothers_session);

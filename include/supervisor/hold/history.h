@@ -45,6 +45,7 @@ struct hold_handle {
     bool by_loop;                /* it wrote and nobody waits for it alone: an event loop */
     uint8_t unwaited;            /* writes seen while nobody waited, but some thread ran that may have been about to */
     /* nudges */
+    bool kept;                   /* recv(2) has taken its reply, and has not been seen to return it */
     int32_t nudged_thread;       /* in that round: the one to be nudged; 0: none */
     uint64_t nudged_received;    /* bytes received at the last one */
     int64_t nudged_at_us;

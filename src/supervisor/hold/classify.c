@@ -10,6 +10,7 @@
 #define UNREAD_LIMIT_US INT64_C(100000)  /* nobody asked for it and nobody reads it: a notification, a FATAL */
 #define REPLY_LIMIT_US INT64_C(1000000)  /* nobody reads a reply: an app that pauses (GC, CPU quota) does so for less */
 #define NUDGE_AGAIN_US INT64_C(50000)
+#define KEPT_LIMIT_US INT64_C(500000)
 #define GREETING_US INT64_C(20000)
 #define ABSENT_LIMIT_US INT64_C(1000000) /* a connection without a session that does nothing any more */
 #define WAITED_LIMIT_US INT64_C(2000000) /* a thread that waits on an idle session for this long waits for a notification */
@@ -114,6 +115,26 @@ static bool recv_keeps_reply(const struct hold_handle *handle, const struct hand
            row->bytes_received > handle->base_received;
 }
 
+/* The brake is off, and the nudge has not got to its thread yet: the reply is as unread as it was. Nudged again after a
+ * while; one that goes on waiting all the same waits for something else. */
+static bool recv_still_keeps_reply(struct hold *hold, struct hold_handle *handle, const struct handle_row *row,
+                                   const struct hold_hint *hint, int64_t now_us)
+{
+    bool kept = handle->kept && hint && hint->waited == WAITED_ALONE && none_left_since_round(handle, row) &&
+                now_us - handle->unbraked_at_us < KEPT_LIMIT_US;
+    if (handle->kept && !kept)
+        hold->moved_at_us = now_us; /* no byte shows it, but a reply was read just now */
+    handle->kept = kept;
+    if (!kept)
+        return false;
+    hold->waited_on = true;
+    if (now_us - handle->nudged_at_us >= NUDGE_AGAIN_US && now_us - handle->unbraked_at_us >= NUDGE_AGAIN_US) {
+        hold->nudge = true;
+        handle->nudged_at_us = now_us;
+    }
+    return true;
+}
+
 /* For how long the app has left unread what is unread: not while a brake kept it asleep. */
 static int64_t unread_age(const struct hold_handle *handle, const struct handle_row *row, int64_t now_us)
 {
@@ -195,8 +216,11 @@ static void classify_idle(struct hold *hold, struct hold_handle *handle, const s
         stands(handle, handle->corked && handle->has_base && all_answered ? STANDING_HELD : STANDING_IN_FLIGHT, !all_answered, false);
     else if (row->unread_bytes > 0)
         classify_unread(handle, row, all_answered, now_us);
-    else if (all_answered && recv_keeps_reply(handle, row, hint))
+    else if (all_answered && recv_keeps_reply(handle, row, hint)) {
         stands(handle, STANDING_PARKED, false, false);
+        hold->waited_on = handle->kept = true;
+    } else if (all_answered && recv_still_keeps_reply(hold, handle, row, hint, now_us))
+        stands(handle, STANDING_IN_FLIGHT, false, false);
     else
         stands(handle, all_answered ? STANDING_IDLE : STANDING_IN_FLIGHT, !all_answered, !all_answered && equal);
     handle->answered = all_answered; /* whether or not its reply was read: it holds until another byte leaves */

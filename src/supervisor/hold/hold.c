@@ -212,8 +212,10 @@ static bool look_at_rows(struct hold *hold, const struct facts *facts, const str
     hold->others = false;
     hold->why[0] = 0;
     find_mixed(hold, facts);
-    for (size_t i = 0; i < facts->count; i++)
+    for (size_t i = 0; i < facts->count; i++) {
         ok &= look_at_row(hold, facts, i, hints ? &hints[i] : NULL, now_us);
+        hold->hinted |= hints && hints[i].waited != WAITED_UNKNOWN;
+    }
     if (history_forget(hold) > 0)
         hold->moved_at_us = now_us;
     return ok;
@@ -386,7 +388,7 @@ static void change_stage(struct hold *hold, int64_t now_us)
         hold->released_at_us = now_us;
     } else if (hold->stage == STAGE_RELEASE && (now_us - hold->closed_at_us >= REGATHER_US || out_of_step(hold)))
         enter_gather(hold, now_us);
-    if (hold->stage == STAGE_GATHER && now_us - hold->gather_since_us >= BLOCKING_US)
+    if (hold->stage == STAGE_GATHER && now_us - hold->gather_since_us >= BLOCKING_US && hold->hinted)
         hold->brake_blocking |= some_are_blocking(hold);
     if (hold->stage != STAGE_RELEASE || !hold->any_open)
         hold->closed_at_us = now_us;
