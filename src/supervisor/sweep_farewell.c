@@ -59,6 +59,7 @@ void farewell_end(struct supervisor *s, unsigned i, enum outcome outcome, int64_
     struct recorded_handle *handle = &s->record.handles[i];
     struct adopted *adopted = sweep_duplicate_of(s, handle);
     record_outcome(handle, outcome, now_us);
+    record_timeline(handle, outcome_name(handle->outcome), now_us);
     settle_transaction(s, i);
     s->sweep.list[i].step = FAREWELL_OVER;
     if (adopted)
@@ -71,9 +72,12 @@ void farewell_step(struct supervisor *s, unsigned i, enum farewell step, int64_t
     s->sweep.list[i].since_us = now_us;
 }
 
-/* 0, or -1: no goodbye can be said here. */
-static int say(enum target_kind kind, const struct handle_row *row, const struct adopted *adopted)
+/* 0, or -1: no goodbye can be said here. Redis looks at the end of a blocked client's stream 100 ms later, and gives it
+ * the next job until then: a command ends it at once. */
+static int say(const struct supervisor *s, enum target_kind kind, const struct handle_row *row, const struct adopted *adopted)
 {
+    if (kind == TARGET_REDIS && row->state == SESSION_BLOCKED && s->keeper && agent_keeper_is_up(s->keeper))
+        return -1;
     if (kind == TARGET_REDIS)
         return socket_end_stream(adopted->fd);
     if (row->tls == 1 || adopted_is_held_back(adopted) || row->state == SESSION_ACTIVE || row->state == SESSION_WAITING)
@@ -92,7 +96,7 @@ static void say_goodbye(struct supervisor *s, unsigned i, struct adopted *adopte
         farewell_end(s, i, OUTCOME_HANDED_BACK, now_us);
         return;
     }
-    bool was_said = say(kind, &handle->last, adopted) == 0;
+    bool was_said = say(s, kind, &handle->last, adopted) == 0;
     s->sweep.list[i].was_said = was_said;
     farewell_step(s, i, was_said ? FAREWELL_SAID : FAREWELL_TO_END, now_us);
 }
@@ -129,6 +133,13 @@ static void leave_unseen(struct supervisor *s, unsigned i, struct adopted *adopt
     farewell_end(s, i, OUTCOME_CLOSED_UNSEEN, now_us);
 }
 
+/* An app that the signal ended where it stood ran no more code: what moved since it was seen was no goodbye. */
+static bool may_have_said_goodbye(const struct supervisor *s, const struct adopted *adopted)
+{
+    bool ran_on = !(s->lifecycle.signalled && s->lifecycle.ends_at_once);
+    return adopted->fate != FATE_OPEN || (ran_on && adopted_has_sent_since(adopted));
+}
+
 /* The server has closed: on the app's goodbye, unless it had closed already when the app was last seen. */
 static enum outcome closed_by(const struct adopted *adopted)
 {
@@ -151,7 +162,7 @@ void farewell_begin(struct supervisor *s, unsigned i, int64_t now_us)
         leave_unseen(s, i, adopted, now_us);
     else if (goodbye_is_held(s, handle, adopted))
         let_goodbye_out(s, i, adopted, now_us);
-    else if (adopted->fate != FATE_OPEN || adopted_has_sent_since(adopted))
+    else if (may_have_said_goodbye(s, adopted))
         farewell_step(s, i, FAREWELL_SETTLING, now_us);
     else
         say_goodbye(s, i, adopted, now_us);
