@@ -107,8 +107,7 @@ APPS = (
         unknown_allowed=True),
     App("behind a veth pair", PY, far=True, routes=("direct", "tls")),
     App("behind a veth pair, 20 kB", C, {"SIZE": "20000"}, far=True, routes=("direct", "tls")),
-    App("track_activities off", PY, prepare=hide_activity, blind=True, routes=("direct", "tls"), **IN_GRACE,
-        unknown_allowed=True),
+    App("track_activities off", PY, prepare=hide_activity, blind=True, routes=("direct", "tls")),
 )
 
 

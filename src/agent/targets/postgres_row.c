@@ -9,13 +9,16 @@
 #define MICROSECONDS(of) "(extract(epoch from " of ")*1000000)::bigint"
 
 /* Rows of other roles, without pg_read_all_stats, have neither type nor state (monitoring-stats, "pg_stat_activity");
- * usesysid and datid tell sessions from the server's own workers there. */
+ * usesysid and datid tell sessions from the server's own workers there. With track_activities off the state is "disabled";
+ * but each transaction holds a lock on its own virtual id from its beginning to its end ("pg_locks", virtualxid). */
 const char postgres_question[] =
     "SELECT a.pid, a.backend_type, host(a.client_addr), a.client_port, a.state, s.ssl"
     ", " MICROSECONDS("a.backend_start") ", " MICROSECONDS("a.state_change")
     ", " MICROSECONDS("clock_timestamp() - a.state_change")
     ", " MICROSECONDS("clock_timestamp() - a.xact_start")
     ", a.wait_event_type = 'Client' AND a.wait_event = 'ClientRead', a.application_name, CASE WHEN $1 THEN left(a.query, 127) END"
+    ", CASE WHEN a.state = 'disabled' THEN a.pid IN (SELECT l.pid FROM pg_catalog.pg_locks l"
+    " WHERE l.locktype = 'virtualxid' AND l.mode = 'ExclusiveLock' AND l.granted AND l.pid IS NOT NULL) END"
     " FROM pg_catalog.pg_stat_activity a LEFT JOIN pg_catalog.pg_stat_ssl s ON s.pid = a.pid"
     " WHERE a.backend_type IN ('client backend', 'walsender')"
     " OR a.backend_type IS NULL AND a.usesysid IS NOT NULL AND a.datid IS NOT NULL";
@@ -41,7 +44,7 @@ static uint8_t postgres_state(const char *backend_type, const char *state)
         {"idle in transaction", SESSION_IN_TRANSACTION},
         {"idle in transaction (aborted)", SESSION_IN_FAILED_TRANSACTION},
         {"starting", SESSION_STARTING}, /* PostgreSQL 18: authenticating */
-        {"disabled", SESSION_UNKNOWN},  /* track_activities is off */
+        {"disabled", SESSION_UNKNOWN},  /* track_activities is off: postgres_read_untold() */
     };
     if (!backend_type)
         return SESSION_UNKNOWN;
@@ -73,6 +76,16 @@ static uint8_t postgres_waits_for_client(const char *const values[POSTGRES_COLUM
     return !values[POSTGRES_BACKEND_TYPE] ? 255 : waits && *waits == 't';
 }
 
+/* track_activities is off. What waits for the client is idle, or idle in a transaction; whatever else it is at, it works. */
+static void postgres_read_untold(struct session *session, const char *has_transaction)
+{
+    bool waits = session->waits_for_client == 1;
+    if (has_transaction)
+        session->state = !waits ? SESSION_ACTIVE : *has_transaction == 't' ? SESSION_IN_TRANSACTION : SESSION_IDLE;
+    session->state_change = 0; /* these two are not kept any more */
+    session->state_age_us = -1;
+}
+
 bool postgres_read_row(struct session *session, const char *const values[POSTGRES_COLUMNS])
 {
     const char *type = values[POSTGRES_BACKEND_TYPE], *ssl = values[POSTGRES_SSL];
@@ -86,6 +99,8 @@ bool postgres_read_row(struct session *session, const char *const values[POSTGRE
     session->state_change = number_or(values[POSTGRES_STATE_CHANGE], 0);
     session->state_age_us = age_or_unknown(values[POSTGRES_STATE_AGE]);
     session->transaction_age_us = age_or_unknown(values[POSTGRES_TRANSACTION_AGE]);
+    if (values[POSTGRES_STATE] && strcmp(values[POSTGRES_STATE], "disabled") == 0)
+        postgres_read_untold(session, values[POSTGRES_HAS_TRANSACTION]);
     if (name)
         session_copy_text(session->application_name, sizeof session->application_name, name, strlen(name));
     if (query && type)

@@ -48,6 +48,24 @@ START_TEST(each_state)
 }
 END_TEST
 
+/* track_activities off: by its lock and by what it waits for. */
+START_TEST(an_untold_state)
+{
+    static const struct { const char *lock, *waits; uint8_t wanted; } rows[] = {
+        {"t", "t", SESSION_IN_TRANSACTION}, {"t", "f", SESSION_ACTIVE}, {"t", NULL, SESSION_ACTIVE}, {"f", "t", SESSION_IDLE},
+        {"f", NULL, SESSION_ACTIVE},        {NULL, "t", SESSION_UNKNOWN}};
+    bool counts;
+    const char *values[POSTGRES_COLUMNS] = {[POSTGRES_PID] = "7", [POSTGRES_BACKEND_TYPE] = "client backend",
+                                            [POSTGRES_STATE] = "disabled", [POSTGRES_STATE_CHANGE] = "5",
+                                            [POSTGRES_STATE_AGE] = "5", [POSTGRES_WAITS_FOR_CLIENT] = rows[_i].waits,
+                                            [POSTGRES_HAS_TRANSACTION] = rows[_i].lock};
+    struct session session = read_row(values, &counts);
+    ck_assert_uint_eq(session.state, rows[_i].wanted);
+    ck_assert_int_eq(session.state_change, 0);
+    ck_assert_int_eq(session.state_age_us, -1);
+}
+END_TEST
+
 START_TEST(a_row_that_is_not_shown)
 {
     bool counts;
@@ -137,6 +155,7 @@ int main(void)
     TCase *cases = tcase_create("rows");
     tcase_add_checked_fixture(cases, NULL, teardown);
     tcase_add_loop_test(cases, each_state, 0, (int)(sizeof states / sizeof *states));
+    tcase_add_loop_test(cases, an_untold_state, 0, 6);
     tcase_add_test(cases, a_row_that_is_not_shown);
     tcase_add_test(cases, a_whole_row);
     tcase_add_test(cases, a_unix_socket);
