@@ -118,6 +118,16 @@ static bool goodbye_is_held(const struct supervisor *s, const struct recorded_ha
            counters.unsent == TERMINATE_BYTES;
 }
 
+/* Inside TLS nobody can tell it from a query: PostgreSQL's goodbye is two records there, Terminate and close_notify, as
+ * long together as one with a short statement. It is not let out, and the session is ended by command. */
+static void note_perhaps_goodbye(const struct supervisor *s, struct recorded_handle *handle,
+                                 const struct adopted *adopted)
+{
+    if (handle->last.tls == 1 && adopted->row.unsent_bytes == 0 && ended_by_its_own_code(s) &&
+        adopted_is_held_back(adopted))
+        text_copy(handle->note, sizeof handle->note, "its last write, perhaps a goodbye inside TLS, was not let out");
+}
+
 static void let_goodbye_out(struct supervisor *s, unsigned i, struct adopted *adopted, int64_t now_us)
 {
     socket_set_cork(adopted->fd, false);
@@ -164,8 +174,10 @@ void farewell_begin(struct supervisor *s, unsigned i, int64_t now_us)
         let_goodbye_out(s, i, adopted, now_us);
     else if (may_have_said_goodbye(s, adopted))
         farewell_step(s, i, FAREWELL_SETTLING, now_us);
-    else
+    else {
+        note_perhaps_goodbye(s, handle, adopted);
         say_goodbye(s, i, adopted, now_us);
+    }
 }
 
 static void watch_settling(struct supervisor *s, unsigned i, int64_t now_us)

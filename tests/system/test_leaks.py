@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from database import Database
 from reports import target_of, valid
 from runner import Journal, bare, c_app, lastcall, python_app
 from servers import wait_until
@@ -140,7 +141,8 @@ def test_one_that_may_not_be_ended_costs_no_other(servers, database, directory, 
     servers.sql("GRANT pg_monitor TO app")  # else it does not even see that session
     try:
         env = {**database.environment("tls", False), "OTHER_URL": url.replace("//app:", "//postgres:")}
-        with lastcall(["/usr/bin/python3", "-c", THREE], directory, env=env, prefix=[] if hands else [c_app("no_hands")]) as run:
+        prefix = [] if hands else [c_app("no_hands")]
+        with lastcall(["/usr/bin/python3", "-c", THREE], directory, env=env, prefix=prefix) as run:
             run.ready()
             run.send()
             assert shell_code(run.wait(10)) == 143, run.err()
@@ -152,3 +154,55 @@ def test_one_that_may_not_be_ended_costs_no_other(servers, database, directory, 
     refused = [note for outcome, note in found if outcome != "ended by command"]
     assert len(refused) == 1 and "superuser" in refused[0], found
     assert database.settled_counters().sessions_killed == 2
+
+
+CLOSES_AND_EXITS = """
+import os, psycopg2, signal
+kept = [psycopg2.connect(os.environ["DATABASE_URL"]) for _ in range(8)]
+for connection in kept:
+    connection.cursor().execute("SELECT 1")
+    connection.commit()
+def stop(*_):
+    for connection in kept:
+        connection.close()
+    os._exit(0)
+signal.signal(signal.SIGTERM, stop)
+print("ready", os.getpid(), flush=True)
+while True:
+    signal.pause()
+"""
+TRIES = 12
+
+
+def close_and_exit(servers, directory, route, name):
+    """One stop of it: how each connection ended, by the report; the server agrees."""
+    database = Database(servers)
+    env = database.environment(route, False)
+    with lastcall(["/usr/bin/python3", "-c", CLOSES_AND_EXITS], directory, env=env, name=name) as run:
+        run.ready()
+        run.agent_pid()
+        run.send()
+        assert run.wait(10) == 0, run.err()
+        connections = target_of(valid(run.report()), "postgres")["connections"]
+    counters = database.settled_counters()
+    assert counters.sessions_abandoned == 0
+    assert counters.sessions_killed == sum("command" in each["outcome"] for each in connections), connections
+    database.drop()
+    return [(each["outcome"], each["note"]) for each in connections]
+
+
+def test_closed_right_before_the_exit(servers, directory):
+    """Its goodbyes are held, as any write is. In the clear they are known by their size."""
+    assert close_and_exit(servers, directory, "direct", "run") == [("closed by the app", None)] * 8
+
+
+@pytest.mark.limit(60)
+def test_closed_inside_tls_right_before_the_exit(servers, directory):
+    """Inside TLS they are known only when the app was seen closing, in its last milliseconds; else the report says so."""
+    for number in range(TRIES):
+        found = close_and_exit(servers, directory, "tls", f"run{number}")
+        assert {outcome for outcome, _ in found} <= {"closed by the app", "ended by command"}, found
+        assert all("perhaps a goodbye" in note for outcome, note in found if outcome == "ended by command"), found
+        if all(outcome == "closed by the app" for outcome, _ in found):
+            return
+    raise AssertionError("never seen closing")

@@ -99,16 +99,22 @@ static bool server_has_closed(int fd, const struct socket_counters *counters)
            counters->tcp_state == TCP_TIME_WAIT;
 }
 
-/* The descriptors of a process that ends are gone too; but its memory goes first (do_exit: exit_mm before
- * exit_files), and with it the link to its program. So a descriptor that is missing while the link is there was
- * closed by the app. */
-static bool holder_has_closed(const struct handle_row *row)
+static bool link_is_there(int pid, const char *name)
 {
     char path[64], link[8];
+    snprintf(path, sizeof path, "/proc/%d/%s", pid, name);
+    return readlink(path, link, sizeof link) >= 0;
+}
+
+/* The descriptors of a process that ends are gone too, all at once (do_exit: exit_files); its memory goes before that
+ * (exit_mm), and with it the link to its program. So one that is missing while the program or any other descriptor is
+ * still there was closed by the app. Its standard ones stand for all: giving up its memory takes it a millisecond. */
+static bool holder_has_closed(const struct handle_row *row)
+{
     if (process_socket_inode(row->pid, row->fd) == row->inode)
         return false;
-    snprintf(path, sizeof path, "/proc/%d/exe", row->pid);
-    return readlink(path, link, sizeof link) >= 0;
+    return link_is_there(row->pid, "exe") || link_is_there(row->pid, "fd/0") || link_is_there(row->pid, "fd/1") ||
+           link_is_there(row->pid, "fd/2");
 }
 
 /* One holder of several has closed it: another one that has it stands for it from now on. */
