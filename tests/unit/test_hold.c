@@ -663,6 +663,7 @@ START_TEST(resting_releases_nobody)
         ck_assert(go(50 * MS));
         ck_standing(&scene, 0, STANDING_PARKED);
         ck_assert_int_eq(scene.hold.stage, STAGE_GATHER);
+        ck_assert(scene_order(&scene, 0) && scene_order(&scene, 0)->brake);
     }
     scene.facts.owners_seen = 0; /* it cannot say that it is still: nobody is released for that */
     ck_assert(!go(MS));

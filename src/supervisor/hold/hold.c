@@ -411,10 +411,12 @@ bool hold_round(struct hold *hold, const struct facts *facts, const struct hold_
     if (!make_room(hold, facts->count) || !look_at_rows(hold, facts, hints, now_us))
         return false;
     bool still = is_still(hold, facts, now_us);
-    if (hold->way == HOLD_MARKS && !frozen && !still) {
+    if (hold->way == HOLD_WATCH || frozen)
+        return still;
+    if (!still)
         change_stage(hold, now_us);
+    if (!still || hold->resting) /* who rests, rests marked */
         give_orders(hold, facts, hints, now_us);
-    }
     return still;
 }
 
