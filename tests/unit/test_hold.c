@@ -102,6 +102,43 @@ END_TEST
 
 /* -- learn ----------------------------------------------------------------------------------------------------------- */
 
+/* For a moment, who arrives at its boundary stays there: what it takes to learn is known by then, mostly. */
+START_TEST(learning_gathers_at_first)
+{
+    marks(2);
+    in_transaction(1);
+    scene.rows[1].epoll = 0;
+    scene.hints[1] = (struct hold_hint){.waited = WAITED_NOT};
+    scene.rows[0].epoll = 0;
+    scene.hints[0] = (struct hold_hint){.waited = WAITED_ALONE, .thread = 9};
+    go(0);
+    scene_writes(&scene, 0, 20);
+    for (int i = 0; i < 4; i++) {
+        go(6 * MS);
+        ck_assert_int_eq(scene.hold.stage, STAGE_LEARN);
+        ck_assert(braked(0) && !stepped(0));
+    }
+    go(2 * MS);
+    ck_assert_int_eq(scene.hold.stage, STAGE_LEARN);
+    ck_assert(!braked(0) && stepped(0));
+}
+END_TEST
+
+/* Where an event loop is, nothing is kept back before it is known whose all is. */
+START_TEST(learning_leaves_an_event_loop_free)
+{
+    marks(2);
+    in_transaction(1);
+    scene.rows[0].epoll = 1;
+    scene.rows[1].epoll = 0;
+    scene.hints[1] = (struct hold_hint){.waited = WAITED_NOT};
+    scene_writes(&scene, 0, 20);
+    go(0);
+    ck_assert_int_eq(scene.hold.stage, STAGE_LEARN);
+    ck_assert(!braked(0) && stepped(0));
+}
+END_TEST
+
 START_TEST(learning_corks_all_holds_nothing_and_steps_each_write)
 {
     marks(2);
@@ -109,6 +146,7 @@ START_TEST(learning_corks_all_holds_nothing_and_steps_each_write)
     scene.rows[1].epoll = 0;
     scene.hints[1] = (struct hold_hint){.waited = WAITED_NOT};
     go(0);
+    go(25 * MS);
     ck_assert_int_eq(scene.hold.stage, STAGE_LEARN);
     for (int i = 0; i < 5; i++) {
         scene_writes(&scene, 0, 20);
@@ -1003,6 +1041,8 @@ static Suite *make_suite(void)
     tcase_add_loop_test(tcase, nothing_there_is_still, 0, 2);
     tcase_add_loop_test(tcase, blindness_is_not_stillness, 0, 3);
     tcase_add_test(tcase, a_server_that_does_not_answer_is_not_still);
+    tcase_add_test(tcase, learning_gathers_at_first);
+    tcase_add_test(tcase, learning_leaves_an_event_loop_free);
     tcase_add_test(tcase, learning_corks_all_holds_nothing_and_steps_each_write);
     tcase_add_test(tcase, a_running_thread_is_not_taken_for_an_event_loop);
     tcase_add_test(tcase, without_hints_learning_is_over_at_once);

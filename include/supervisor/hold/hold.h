@@ -61,6 +61,7 @@ struct hold {
     enum hold_way way;
     uint8_t kinds[WIRE_TARGETS]; /* enum target_kind of each target */
     enum hold_stage stage;
+    bool some_loop;              /* some handle is an event loop's */
     bool hinted;                 /* it was seen in some round who waits: the app's threads can be looked at */
     bool waited_on;              /* some standing hung on who waits: hints are wanted */
     bool brake_blocking;         /* blocking sockets are braked, too: their transactions outlast what a cork holds */

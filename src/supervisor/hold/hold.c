@@ -1,7 +1,7 @@
 /* Rounds: every handle is classified, then the stage decides the marks, then: is all still? Pure: no I/O.
  *
- * LEARN    every handle is corked, and each write is let out as soon as a round sees it, until it is known for every open
- *          transaction which thread waits for it, or that an event loop does.
+ * LEARN    until it is known for every open transaction which thread waits for it, or that an event loop does: every
+ *          handle is corked, and after a moment each write is let out as soon as a round sees it.
  * GATHER   brakes on, until nothing is in flight: whoever arrives at its boundary stays there. A thread that has a
  *          transaction open on A and waits for B is let through on B.
  * RELEASE  all brakes off at once: the app reads its replies, its next writes stay corked, and all is still. */
@@ -14,6 +14,7 @@
 #include "supervisor/hold/history.h"
 
 #define STILL_SPAN_US INT64_C(10000)    /* no byte moved for this long: a COMMIT's answer has got to where it is written down */
+#define LEARN_US INT64_C(25000)         /* a thread works for less between two statements, mostly */
 #define REGATHER_US INT64_C(120000)
 #define WITHOUT_REDIS_US INT64_C(60000) /* an app often writes to Redis right after its COMMIT: it gets to */
 #define BLOCKING_US INT64_C(100000)      /* a gathering that takes longer than this may outlast what a cork holds */
@@ -301,6 +302,40 @@ static void nudge_unbraked(struct hold *hold, struct hold_order *order, const st
         order->nudge = hint->thread;
 }
 
+/* Who arrives at its boundary stays there from the first round on, and is let out again only when it takes long to learn
+ * whose the open transactions are: one of those may be waiting for it. An event loop does not tell by waiting: while its
+ * transactions run free, their usual gaps are seen, which the guesses need. */
+static bool gathers(const struct hold *hold, int64_t now_us)
+{
+    bool early = hold->stage == STAGE_LEARN && !hold->some_loop && now_us - hold->began_us < LEARN_US;
+    return early || hold->stage == STAGE_GATHER;
+}
+
+static struct hold_order order_of(const struct hold *hold, const struct hold_handle *handle, const struct handle_row *row,
+                                  const struct hold_hint *hint, int64_t now_us)
+{
+    if (handle->standing == STANDING_EXEMPT)
+        return order_exempt(row);
+    if (!gathers(hold, now_us))
+        return by_stage[hold->stage](hold, handle, row);
+    if (flows_let_through(hold, handle, hint))
+        return (struct hold_order){.cork = true, .step = row->unsent_bytes > 0};
+    return order_gather(hold, handle, row);
+}
+
+static void note_order(struct hold *hold, struct hold_handle *handle, struct hold_order *order,
+                       const struct hold_hint *hint, int64_t now_us)
+{
+    order->blocking_too = hold->brake_blocking;
+    order->nudge = handle->nudged_thread;
+    handle->corked |= order->cork;
+    if (handle->blocking && handle->braked && !order->brake)
+        nudge_unbraked(hold, order, hint);
+    if (handle->braked && !order->brake)
+        handle->unbraked_at_us = now_us;
+    handle->braked = order->brake && (!handle->blocking || order->blocking_too);
+}
+
 static void give_orders(struct hold *hold, const struct facts *facts, const struct hold_hint *hints, int64_t now_us)
 {
     hold->order_count = 0;
@@ -310,26 +345,16 @@ static void give_orders(struct hold *hold, const struct facts *facts, const stru
         flows_guess(hold, now_us);
     for (size_t i = 0; i < facts->count; i++) {
         const struct handle_row *row = &facts->rows[i];
+        const struct hold_hint *hint = hints ? &hints[i] : NULL;
         struct hold_handle *handle = history_of(hold, row, i);
         if (handle)
-            learn(handle, row, hints ? &hints[i] : NULL);
+            learn(handle, row, hint);
+        hold->some_loop |= handle && handle->by_loop;
         if (!handle || !can_be_marked(hold, handle, row))
             continue;
-        bool exempt = handle->standing == STANDING_EXEMPT;
-        struct hold_order order = exempt ? order_exempt(row) : by_stage[hold->stage](hold, handle, row);
-        if (hold->stage == STAGE_GATHER && flows_let_through(hold, handle, hints ? &hints[i] : NULL)) {
-            order.brake = false;
-            order.step = row->unsent_bytes > 0;
-        }
+        struct hold_order order = order_of(hold, handle, row, hint, now_us);
+        note_order(hold, handle, &order, hint, now_us);
         order.row = i;
-        order.blocking_too = hold->brake_blocking;
-        handle->corked |= order.cork;
-        order.nudge = handle->nudged_thread;
-        if (handle->blocking && handle->braked && !order.brake)
-            nudge_unbraked(hold, &order, hints ? &hints[i] : NULL);
-        if (handle->braked && !order.brake)
-            handle->unbraked_at_us = now_us;
-        handle->braked = order.brake && (!handle->blocking || order.blocking_too);
         hold->orders[hold->order_count++] = order;
     }
 }
