@@ -150,6 +150,25 @@ static void do_futex(void)
     pthread_mutex_lock(&mutex);
 }
 
+/* FUTEX_WAIT_BITSET, which is 393: no array of so many. */
+static void do_futex_with_a_limit(void)
+{
+    static struct {
+        pthread_mutex_t mutex;
+        pthread_cond_t never;
+        char behind[8192];
+    } memory = {.mutex = PTHREAD_MUTEX_INITIALIZER, .never = PTHREAD_COND_INITIALIZER};
+    struct timespec limit = {(time_t)4e9, 0};
+    pthread_mutex_lock(&memory.mutex);
+    pthread_cond_timedwait(&memory.never, &memory.mutex, &limit);
+}
+
+static void do_sleep_with_a_rest(void)
+{
+    struct timespec limit = {1000, 0}, rest;
+    nanosleep(&limit, &rest);
+}
+
 static void do_sleep(void)
 {
     struct timespec limit = {1000, 0};
@@ -219,7 +238,9 @@ static const struct {
     {"select of another", do_select_two_only, WAITED_NOT, false},
     {"epoll", do_epoll, WAITED_NOT, false}, /* the row says it: see sockets/epoll.h */
     {"futex", do_futex, WAITED_NOT, false},
+    {"futex, with a limit", do_futex_with_a_limit, WAITED_NOT, false},
     {"sleep", do_sleep, WAITED_NOT, false},
+    {"sleep, with a rest", do_sleep_with_a_rest, WAITED_NOT, false},
     {"poll of nothing", do_poll_nothing, WAITED_NOT, false},
     {"user space", do_spin, WAITED_NOT, true},
     {"another thread in recv", do_recv_in_a_thread, WAITED_ALONE, false},

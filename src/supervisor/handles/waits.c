@@ -13,6 +13,7 @@
 
 #include "common/fd.h"
 
+enum { RESTARTED_FDS = 400, POLLED_MOST = 1 << 20, POLL_EVENTS = 0x3fff /* <asm-generic/poll.h> */ };
 enum { POLL_FDS = 64, SELECT_FDS = 1024, LONG_BITS = 8 * sizeof(long) }; /* what is longer may hold any descriptor */
 
 struct task_call {
@@ -71,6 +72,34 @@ static void note_poll(const struct look *look, const struct task_call *call)
             note(look, call, fds[i].fd, named == 1 ? WAITED_ALONE : WAITED_WITH_OTHERS);
 }
 
+static bool are_pollfds(const struct pollfd *fds, unsigned long n)
+{
+    int asked = 0;
+    for (unsigned long i = 0; i < n; i++) {
+        if (fds[i].fd >= POLLED_MOST || fds[i].events & ~POLL_EVENTS)
+            return false;
+        asked |= fds[i].events;
+    }
+    return asked != 0;
+}
+
+/* After a SIGCONT or a nudge poll(2) goes on as restart_syscall(2), its arguments in place; and so do nanosleep(2) and
+ * futex(2) with a limit, whose arguments are no array and its length. */
+static void note_restarted(const struct look *look, const struct task_call *call)
+{
+    struct pollfd fds[RESTARTED_FDS];
+    unsigned long n = call->args[1];
+    if (n > POLLED_MOST)
+        return;
+    if (n > 0 && n <= RESTARTED_FDS) {
+        errno = EFAULT; /* also of one that is cut short */
+        bool read = read_memory(call->pid, call->args[0], fds, n * sizeof *fds);
+        if (read ? !are_pollfds(fds, n) : errno == EFAULT)
+            return;
+    }
+    note_poll(look, call);
+}
+
 static unsigned long bits_of(const unsigned long *set, unsigned long words)
 {
     unsigned long bits = 0;
@@ -115,7 +144,7 @@ static const struct {
     {SYS_ppoll, note_poll},       {SYS_pselect6, note_select}, {SYS_read, note_read},
     {SYS_readv, note_read},       {SYS_recvfrom, note_read},   {SYS_recvmsg, note_read},
     {SYS_recvmmsg, note_read},    {SYS_io_uring_enter, note_any},
-    {SYS_restart_syscall, note_poll}, /* poll(2) goes on as this after a SIGCONT, its arguments in place */
+    {SYS_restart_syscall, note_restarted},
 };
 
 static void note_running(const struct look *look, pid_t pid)
