@@ -23,8 +23,8 @@ struct nudges {
     unsigned count;
 };
 
-/* Seizes the thread and interrupts it. Returns 0 (also when that is under way already), or -1 and errno: EPERM (no ptrace
- * here, or somebody traces it already), ESRCH (it has ended), EBUSY (too many are under way). */
+/* Seizes the thread and interrupts it. Returns 0 (also when that is under way already), or -1 and errno: EPERM (no
+ * ptrace here, or somebody traces it already), ESRCH (it has ended), EBUSY (too many are under way). */
 int nudge_thread(struct nudges *nudges, pid_t tid, int64_t now_us);
 
 /* A thread stopped for its tracer; `status`: the signal that it is about to take, or one and an event << 8 (ptrace(2)).

@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <sys/ptrace.h>
 
+#include "supervisor/handles/ptrace_duplicate.h"
+
 #define LATE_US INT64_C(5000)
 
 static bool is_under_way(const struct nudges *nudges, pid_t tid)
@@ -22,14 +24,14 @@ int nudge_thread(struct nudges *nudges, pid_t tid, int64_t now_us)
         errno = EBUSY;
         return -1;
     }
-    if (ptrace(PTRACE_SEIZE, tid, 0, 0) < 0)
+    if (ptrace(PTRACE_SEIZE, tid, 0, PTRACE_O_TRACESYSGOOD) < 0)
         return -1;
     nudges->list[nudges->count].tid = tid;
     nudges->list[nudges->count++].since_us = now_us;
     return (int)ptrace(PTRACE_INTERRUPT, tid, 0, 0); /* fails only when it has ended: that will be reaped */
 }
 
-void nudge_ended(struct nudges *nudges, pid_t tid)
+static void forget(struct nudges *nudges, pid_t tid)
 {
     for (unsigned i = 0; i < nudges->count; i++)
         if (nudges->list[i].tid == tid)
@@ -40,8 +42,15 @@ void nudge_ended(struct nudges *nudges, pid_t tid)
 void nudge_stopped(struct nudges *nudges, pid_t tid, int status)
 {
     long signo = status >> 8 ? 0 : status;
-    ptrace(PTRACE_DETACH, tid, 0, (void *)signo);
-    nudge_ended(nudges, tid);
+    if (!ptrace_duplicate_stopped(tid, status))
+        ptrace(PTRACE_DETACH, tid, 0, (void *)signo);
+    forget(nudges, tid);
+}
+
+void nudge_ended(struct nudges *nudges, pid_t tid)
+{
+    ptrace_duplicate_ended(tid);
+    forget(nudges, tid);
 }
 
 unsigned nudge_forget_late(struct nudges *nudges, int64_t now_us)

@@ -1,0 +1,212 @@
+/* The steps of a lent thread: see supervisor/handles/lent.h. Never waits, and never leaves out the last step: what was
+ * begun is undone by it. */
+#include "supervisor/handles/lent.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/ptrace.h>
+#include <sys/syscall.h>
+
+enum { PAGE_BYTES = 4096, SYSCALL_STOP = SIGTRAP | 0x80 /* PTRACE_O_TRACESYSGOOD */ };
+
+/* The message as it lies in the thread's memory. */
+struct letter {
+    struct sockaddr_un to;
+    struct iovec bytes;
+    struct msghdr message;
+    union {
+        struct cmsghdr head;
+        char room[CMSG_SPACE(sizeof(int))];
+    } rights;
+    long byte;
+};
+_Static_assert(sizeof(struct letter) <= PAGE_BYTES, "it fits");
+_Static_assert(sizeof(struct letter) % sizeof(long) == 0, "it is written word by word");
+
+static void *there(const struct lent *lent, size_t offset)
+{
+    return (void *)((unsigned long)lent->page + offset);
+}
+
+static void write_letter(const struct lent *lent, struct letter *letter)
+{
+    *letter = (struct letter){
+        .to = lent->to,
+        .bytes = {there(lent, offsetof(struct letter, byte)), 1},
+        .message = {.msg_name = there(lent, offsetof(struct letter, to)), .msg_namelen = lent->to_size,
+                    .msg_iov = there(lent, offsetof(struct letter, bytes)), .msg_iovlen = 1,
+                    .msg_control = there(lent, offsetof(struct letter, rights)),
+                    .msg_controllen = sizeof letter->rights}};
+    letter->rights.head = (struct cmsghdr){.cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS,
+                                           .cmsg_len = CMSG_LEN(sizeof(int))};
+    memcpy(CMSG_DATA(&letter->rights.head), &lent->fd, sizeof(int));
+}
+
+/* By ptrace(2): process_vm_writev(2) is refused in more places. */
+static bool put_letter(const struct lent *lent)
+{
+    struct letter letter;
+    long words[sizeof letter / sizeof(long)];
+    write_letter(lent, &letter);
+    memcpy(words, &letter, sizeof letter);
+    for (size_t i = 0; i < sizeof letter / sizeof(long); i++)
+        if (words[i] && ptrace(PTRACE_POKEDATA, lent->tid, there(lent, i * sizeof(long)), words[i]) < 0)
+            return false;
+    return true;
+}
+
+/* -- the steps: what each calls, when it is to be made, and where its result goes ---------------------------------- */
+
+struct call {
+    long number;
+    unsigned long args[6];
+};
+
+static bool call_map(const struct lent *lent, struct call *call)
+{
+    (void)lent;
+    *call = (struct call){SYS_mmap, {0, PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+                                     (unsigned long)-1, 0}};
+    return true;
+}
+
+static bool call_socket(const struct lent *lent, struct call *call)
+{
+    *call = (struct call){SYS_socket, {AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0}};
+    return lent->error == 0;
+}
+
+static bool call_send(const struct lent *lent, struct call *call)
+{
+    *call = (struct call){SYS_sendmsg, {(unsigned long)lent->socket,
+                                        (unsigned long)lent->page + offsetof(struct letter, message), MSG_DONTWAIT}};
+    return lent->error == 0 && put_letter(lent);
+}
+
+static bool call_close(const struct lent *lent, struct call *call)
+{
+    *call = (struct call){SYS_close, {(unsigned long)lent->socket}};
+    return lent->socket >= 0;
+}
+
+static bool call_unmap(const struct lent *lent, struct call *call)
+{
+    *call = (struct call){SYS_munmap, {(unsigned long)lent->page, PAGE_BYTES}};
+    return lent->page > 0;
+}
+
+static const struct {
+    bool (*make)(const struct lent *, struct call *); /* false: left out */
+    size_t result;                                    /* where it goes; 0: nobody asks */
+} steps[] = {
+    [LENT_MAP] = {call_map, offsetof(struct lent, page)},
+    [LENT_SOCKET] = {call_socket, offsetof(struct lent, socket)},
+    [LENT_SEND] = {call_send, offsetof(struct lent, sent)},
+    [LENT_CLOSE] = {call_close, 0},
+    [LENT_UNMAP] = {call_unmap, 0},
+};
+_Static_assert(sizeof steps / sizeof *steps == LENT_LEAVE, "a step without a call");
+
+static void note_result(struct lent *lent, long result)
+{
+    if (!steps[lent->step].result)
+        return;
+    memcpy((char *)lent + steps[lent->step].result, &result, sizeof result);
+    if (result < 0 && !lent->error)
+        lent->error = -result;
+}
+
+/* -- from stop to stop --------------------------------------------------------------------------------------------- */
+
+static enum lent_state goes_on(const struct lent *lent, enum __ptrace_request how, int signo)
+{
+    return ptrace(how, lent->tid, 0, (void *)(long)signo) == 0 ? LENT_GOES_ON : LENT_LOST;
+}
+
+static enum lent_state make_call(const struct lent *lent, const struct call *call)
+{
+    struct registers registers = lent->saved;
+    registers_set_call(&registers, lent->call, call->number, call->args);
+    return registers_write(lent->tid, &registers) < 0 ? LENT_LOST : goes_on(lent, PTRACE_SYSCALL, 0);
+}
+
+/* The last step: on to the stop that stands where the kernel looks for signals and restarts interrupted calls.
+ * Registers that are put back anywhere else may be too late for that. */
+static enum lent_state make_step(struct lent *lent)
+{
+    struct call call;
+    for (; lent->step < LENT_LEAVE; lent->step++)
+        if (steps[lent->step].make(lent, &call))
+            return make_call(lent, &call);
+    ptrace(PTRACE_INTERRUPT, lent->tid, 0, 0);
+    return goes_on(lent, PTRACE_CONT, 0);
+}
+
+static enum lent_state take_result(struct lent *lent)
+{
+    struct registers registers;
+    if (registers_read(lent->tid, &registers) < 0)
+        return LENT_LOST;
+    note_result(lent, registers_result(&registers));
+    lent->step++;
+    return make_step(lent);
+}
+
+static enum lent_state let_go(const struct lent *lent)
+{
+    uint64_t mask = lent->saved_mask;
+    if (registers_write(lent->tid, &lent->saved) < 0)
+        return LENT_LOST;
+    ptrace(PTRACE_SETSIGMASK, lent->tid, sizeof mask, &mask);
+    return ptrace(PTRACE_DETACH, lent->tid, 0, 0) == 0 ? LENT_DONE : LENT_LOST;
+}
+
+enum lent_state lent_begin(struct lent *lent)
+{
+    uint64_t all = UINT64_MAX;
+    lent->page = lent->socket = -1;
+    if (registers_read(lent->tid, &lent->saved) < 0)
+        return LENT_LOST;
+    if (!registers_is_call(lent->tid, lent->call))
+        return LENT_LOST;
+    errno = EAGAIN;
+    if (registers_may_call(lent->tid, &lent->saved) &&
+             ptrace(PTRACE_GETSIGMASK, lent->tid, sizeof lent->saved_mask, &lent->saved_mask) == 0 &&
+             ptrace(PTRACE_SETSIGMASK, lent->tid, sizeof all, &all) == 0)
+        return make_step(lent);
+    return LENT_LOST;
+}
+
+/* Only SIGKILL and SIGSTOP can come; or what the call itself has brought about, which is no signal of the app's. */
+static bool is_by_call(int signo)
+{
+    return signo == SIGSYS || signo == SIGSEGV || signo == SIGBUS || signo == SIGILL || signo == SIGTRAP;
+}
+
+static enum lent_state on_signal(struct lent *lent, int signo)
+{
+    if (!is_by_call(signo))
+        return goes_on(lent, lent->step == LENT_LEAVE ? PTRACE_CONT : PTRACE_SYSCALL, signo);
+    lent->inside = false;
+    if (lent->step == LENT_LEAVE)
+        return goes_on(lent, PTRACE_CONT, 0);
+    note_result(lent, -EPERM);
+    lent->step++;
+    return make_step(lent);
+}
+
+enum lent_state lent_goes_on(struct lent *lent, int status)
+{
+    bool event = status >> 8 != 0, leaving = lent->step == LENT_LEAVE;
+    if (event && leaving)
+        return let_go(lent);
+    if (event || (status == SYSCALL_STOP && leaving))
+        return goes_on(lent, leaving ? PTRACE_CONT : PTRACE_SYSCALL, 0);
+    if (status != SYSCALL_STOP)
+        return on_signal(lent, status);
+    lent->inside = !lent->inside;
+    return lent->inside ? goes_on(lent, PTRACE_SYSCALL, 0) : take_result(lent);
+}
