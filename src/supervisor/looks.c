@@ -10,6 +10,7 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "supervisor/handles/duplicate.h"
 #include "supervisor/handles/waits.h"
 #include "supervisor/state.h"
 
@@ -200,7 +201,7 @@ static void mark_failed(struct supervisor *s, int error)
 {
     if (error == EPERM || error == ENOSYS || error == EACCES)
         lose_hands(s, error);
-    else if (error != ESTALE && error != ESRCH)
+    else if (error != ESTALE && error != ESRCH && error != EAGAIN) /* EAGAIN: the next round tries again */
         record_unknown(&s->record, "whether every connection was held", "marking a socket: %s", strerror(error));
 }
 
@@ -344,7 +345,7 @@ void looks_let_go(struct supervisor *s)
 void looks_adopt(struct supervisor *s)
 {
     adopted_take(&s->adopted, s->last.rows, s->last.count);
-    s->record.hands = s->adopted.count ? "pidfd_getfd" : "none";
+    s->record.hands = s->adopted.count ? duplicate_way() : "none";
     if (s->adopted.error)
         record_unknown(&s->record, "how some connections ended", "their sockets could not be duplicated: %s",
                        strerror(s->adopted.error));

@@ -319,8 +319,8 @@ def test_no_descriptor_left_from_the_start(database, directory):
 
 
 def test_hands_refused(database, directory):
-    """pidfd_getfd(2) is not allowed here: nothing is ever marked, the app is not disturbed, and lastcall says so."""
-    with App(database, directory, {"HANDLER": "good"}, prefix=[c_app("without_hands")], grace="3s") as app:
+    """There is no way to a duplicate here: nothing is ever marked, the app is not disturbed, and lastcall says so."""
+    with App(database, directory, {"HANDLER": "good"}, prefix=[c_app("no_hands")], grace="3s") as app:
         app.send_drain()
         wait_until(lambda: "cannot be held" in app.run.err(), 5, "it is said")
         app.goes_on()
@@ -330,6 +330,20 @@ def test_hands_refused(database, directory):
         assert time.monotonic() - began <= 2.8
         assert app.marks.stay_off(0) == [] and app.journal.errors() == []
         assert app.run.report()["hands"] == "none"
+
+
+def test_by_the_second_way(database, directory):
+    """pidfd_getfd(2) is not allowed here, ptrace(2) is: the marks go on by it, and off as quickly."""
+    measured = []
+    with App(database, directory, prefix=[c_app("without_getfd")]) as app:
+        for _ in range(TIMES):
+            app.drain()
+            began_us = now_us()
+            assert app.verb("resume")[0] == 0
+            measured.append(app.marks.clean_after(began_us, app.run))
+            app.goes_on()
+            assert app.marks.stay_off(began_us + LIMIT_MS * 1000) == []
+    took(measured)
 
 
 # -- again and again ----------------------------------------------------------------------------------------------------------

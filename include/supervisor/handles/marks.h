@@ -37,6 +37,7 @@ struct marks {
     struct marked *list; /* heap */
     size_t count, room;
     bool nudge;          /* as marks_let_go() says */
+    int64_t until_us;    /* while marks are taken off: how long a duplicate is tried for; 0: once */
     bool has_spare;
     int spare[2];
 };

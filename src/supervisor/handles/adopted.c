@@ -8,11 +8,13 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "common/clock.h"
 #include "common/fd.h"
 #include "common/process.h"
 #include "supervisor/handles/duplicate.h"
 #include "supervisor/handles/holders.h"
 
+#define PATIENCE_US INT64_C(20000) /* for all: the app stands still meanwhile */
 enum { CLOSE_NOTIFY_MOST = 64 }; /* bytes of a TLS alert record, whatever the cipher */
 
 struct adopted *adopted_find(struct adopted_table *table, uint64_t inode, const struct endpoint *local)
@@ -54,10 +56,10 @@ static bool takes_the_last(int fd)
     return getrlimit(RLIMIT_NOFILE, &limit) == 0 && (rlim_t)fd + KEPT_FREE >= limit.rlim_cur;
 }
 
-static bool adopt_row(struct adopted_table *table, const struct handle_row *row)
+static bool adopt_row(struct adopted_table *table, const struct handle_row *row, int64_t until_us)
 {
     struct socket_counters counters;
-    int fd = duplicate_take(row->pid, row->fd, row->inode);
+    int fd = duplicate_take_until(row->pid, row->fd, row->inode, until_us);
     if (fd < 0) {
         table->error = errno == ESTALE || errno == ESRCH ? table->error : errno;
         return false;
@@ -79,12 +81,13 @@ static bool adopt_row(struct adopted_table *table, const struct handle_row *row)
 size_t adopted_take(struct adopted_table *table, const struct handle_row *rows, size_t count)
 {
     size_t new = 0;
+    int64_t until_us = clock_now_us() + PATIENCE_US;
     for (size_t i = 0; i < count; i++) {
         struct adopted *known = adopted_of(table, &rows[i], i);
         if (known)
             known->row = rows[i];
         else
-            new += adopt_row(table, &rows[i]);
+            new += adopt_row(table, &rows[i], until_us);
     }
     return new;
 }

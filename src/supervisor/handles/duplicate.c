@@ -1,13 +1,20 @@
-/* Duplicates by pidfd_getfd(2): see supervisor/handles/duplicate.h. */
+/* Duplicates by pidfd_getfd(2), or by ptrace(2) where that is refused: see supervisor/handles/duplicate.h. Never hands
+ * out another socket than the one that is meant. */
 #include "supervisor/handles/duplicate.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <stdbool.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "common/clock.h"
 #include "common/fd.h"
+#include "supervisor/handles/ptrace_duplicate.h"
+
+/* seccomp refuses pidfd_getfd(2) to this process, and ptrace(2) was not. */
+static bool by_ptrace;
 
 static int pidfd_open_of(pid_t pid)
 {
@@ -26,28 +33,63 @@ static bool is_socket_with(int fd, uint64_t inode)
     return fstat(fd, &st) == 0 && S_ISSOCK(st.st_mode) && (uint64_t)st.st_ino == inode;
 }
 
-int duplicate_take(pid_t pid, int fd, uint64_t inode)
+static int take_by_getfd(pid_t pid, int fd)
 {
     int pidfd _cleanup_close_ = pidfd_open_of(pid);
-    if (pidfd < 0)
-        return -1;
-    int duplicate = pidfd_getfd_of(pidfd, fd);
-    if (duplicate < 0) {
-        errno = errno == EBADF ? ESTALE : errno;
-        return -1;
+    int duplicate = pidfd < 0 ? -1 : pidfd_getfd_of(pidfd, fd);
+    if (duplicate < 0 && pidfd >= 0 && errno == EBADF)
+        errno = ESTALE;
+    return duplicate;
+}
+
+static bool is_refusal(int error)
+{
+    return error == EPERM || error == ENOSYS;
+}
+
+/* Also of a descriptor of our own: then it is not the process that refuses. */
+static bool getfd_is_refused(void)
+{
+    int pidfd _cleanup_close_ = pidfd_open_of(getpid());
+    int duplicate _cleanup_close_ = pidfd < 0 ? -1 : pidfd_getfd_of(pidfd, pidfd);
+    return pidfd >= 0 && duplicate < 0 && is_refusal(errno);
+}
+
+static int take_by_any(pid_t pid, int fd)
+{
+    int duplicate = by_ptrace ? -1 : take_by_getfd(pid, fd), error = errno;
+    if (!by_ptrace && (duplicate >= 0 || !is_refusal(error) || !getfd_is_refused())) {
+        errno = error;
+        return duplicate;
     }
-    if (is_socket_with(duplicate, inode))
+    duplicate = ptrace_duplicate(pid, fd);
+    by_ptrace |= duplicate >= 0 || !is_refusal(errno);
+    if (!by_ptrace)
+        errno = error;
+    return duplicate;
+}
+
+int duplicate_take(pid_t pid, int fd, uint64_t inode)
+{
+    int duplicate = take_by_any(pid, fd);
+    if (duplicate < 0 || is_socket_with(duplicate, inode))
         return duplicate;
     close(duplicate);
     errno = ESTALE;
     return -1;
 }
 
-int duplicate_probe(pid_t pid)
+int duplicate_take_until(pid_t pid, int fd, uint64_t inode, int64_t until_us)
 {
-    int pidfd _cleanup_close_ = pidfd_open_of(pid);
-    if (pidfd < 0)
-        return errno;
-    int duplicate _cleanup_close_ = pidfd_getfd_of(pidfd, 0);
-    return duplicate >= 0 || errno == EBADF ? 0 : errno;
+    int duplicate = duplicate_take(pid, fd, inode);
+    while (duplicate < 0 && errno == EAGAIN && clock_now_us() < until_us) {
+        sched_yield();
+        duplicate = duplicate_take(pid, fd, inode);
+    }
+    return duplicate;
+}
+
+const char *duplicate_way(void)
+{
+    return by_ptrace ? "ptrace" : "pidfd_getfd";
 }

@@ -5,10 +5,12 @@
 #include <stdlib.h>
 #include <sys/eventfd.h>
 
+#include "common/clock.h"
 #include "common/fd.h"
 #include "supervisor/handles/duplicate.h"
 #include "supervisor/handles/holders.h"
 
+#define PATIENCE_US INT64_C(20000)
 enum { MISSED_MOST = 3 };
 
 /* -- the reserve: a pidfd and a duplicate are all that a mark takes ------------------------------------------------ */
@@ -39,11 +41,11 @@ static bool keep_spare(struct marks *marks)
 /* Nothing is marked without the reserve that takes the mark off again. */
 static int take(struct marks *marks, pid_t pid, int fd, uint64_t inode)
 {
-    int taken = duplicate_take(pid, fd, inode);
+    int taken = duplicate_take_until(pid, fd, inode, marks->until_us);
     if (taken >= 0 || errno != EMFILE)
         return taken;
     give_spare(marks);
-    return duplicate_take(pid, fd, inode);
+    return duplicate_take_until(pid, fd, inode, marks->until_us);
 }
 
 static void put_back(struct marks *marks, int *fd)
@@ -329,7 +331,9 @@ void marks_follow(struct marks *marks, const struct handle_row *rows, size_t cou
 
 size_t marks_let_go(struct marks *marks, bool *nudge)
 {
+    marks->until_us = clock_now_us() + PATIENCE_US; /* for all */
     size_t failed = marks->count ? clear_missed(marks, 0, true) : 0;
+    marks->until_us = 0;
     *nudge = marks->nudge;
     marks->nudge = false;
     if (marks->count == 0)

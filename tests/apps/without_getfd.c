@@ -1,4 +1,4 @@
-/* without_hands COMMAND…: runs it with pidfd_getfd(2) refused, as Docker's default profile does it without
+/* without_getfd COMMAND…: runs it with pidfd_getfd(2) refused, as Docker's default profile does it without
  * CAP_SYS_PTRACE. */
 #include <errno.h>
 #include <linux/filter.h>
@@ -20,7 +20,7 @@ int main(int argc, char **argv)
     struct sock_fprog program = {sizeof filter / sizeof *filter, filter};
     if (argc < 2 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
         prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) < 0) {
-        perror("without_hands");
+        perror("without_getfd");
         return 125;
     }
     execvp(argv[1], argv + 1);
