@@ -82,7 +82,7 @@ check-unit: setup
 check-system: setup
 	@tests/run_check --only build --only system
 STOPS ?= 20
-STOPS_NEED := openjdk-17-jdk-headless:command=javac libpostgresql-jdbc-java:file=/usr/share/java/postgresql.jar \
+STOPS_NEED := tini:command=tini openjdk-17-jdk-headless:command=javac libpostgresql-jdbc-java:file=/usr/share/java/postgresql.jar \
 	golang-go:command=go golang-github-jackc-pgx-v4-dev:file=/usr/share/gocode/src/github.com/jackc/pgx/v4/conn.go
 check-stops:
 	@tests/setup $(STOPS_NEED)

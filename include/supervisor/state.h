@@ -53,7 +53,7 @@ struct supervisor {
     const struct supervisor_start *start;
     struct ev_loop *loop;
     ev_io signal_io;
-    ev_timer deadline_timer, look_timer, freeze_timer, watch_timer, leave_timer;
+    ev_timer deadline_timer, look_timer, freeze_timer, unmark_timer, watch_timer, leave_timer;
     bool leaving;            /* all is done; only the agent's own goodbyes to the servers are waited for */
 
     struct lifecycle lifecycle;
@@ -137,6 +137,9 @@ void looks_let_go(struct supervisor *s);
 /* One look that shows what our own duplicates hold open. False: there is no agent to ask. */
 bool looks_ask_for_own(struct supervisor *s);
 void looks_adopt(struct supervisor *s);
+
+/* Marks that could not be taken off are tried again. */
+void looks_unmark_again(struct supervisor *s);
 
 /* looks_record.c: what a look says for the report; after hold's round, which tells where each handle stands. */
 void looks_record(struct supervisor *s, const struct facts *facts, int64_t now_us);

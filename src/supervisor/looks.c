@@ -176,14 +176,24 @@ static void nudge_one(struct supervisor *s, pid_t tid)
     nudge(s);
 }
 
+/* What could not be let go is tried again until it is, or is marked by a new hold. */
 static void unmark(struct supervisor *s)
 {
-    bool wants_nudge = false;
+    bool wants_nudge = false, again = ev_is_active(&s->unmark_timer);
     size_t failed = marks_let_go(&s->marks, &wants_nudge);
+    if (failed && !again)
+        log_error("%zu sockets of the app could not be let go: trying again", failed);
     if (failed)
-        log_error("%zu sockets of the app could not be let go", failed);
+        ev_timer_again(s->loop, &s->unmark_timer);
+    else
+        ev_timer_stop(s->loop, &s->unmark_timer);
     if (wants_nudge)
         nudge(s);
+}
+
+void looks_unmark_again(struct supervisor *s)
+{
+    unmark(s);
 }
 
 /* Without hands there are no marks: the app is watched until it is at rest by itself. */
@@ -222,6 +232,8 @@ static void give_mark(struct supervisor *s, const struct handle_row *row, const 
 static void give_marks(struct supervisor *s, const struct facts *facts)
 {
     marks_follow(&s->marks, facts->rows, facts->count);
+    if (s->hold.order_count)
+        ev_timer_stop(s->loop, &s->unmark_timer);
     for (size_t i = 0; i < s->hold.order_count && !s->no_hands; i++)
         give_mark(s, &facts->rows[s->hold.orders[i].row], &s->hold.orders[i]);
 }

@@ -192,6 +192,12 @@ static void on_freeze(struct ev_loop *loop, ev_timer *timer, int events)
     supervisor_post(s, complete > 0 || skipped ? EVENT_FROZEN : EVENT_FREEZE_FAILED);
 }
 
+static void on_unmark(struct ev_loop *loop, ev_timer *timer, int events)
+{
+    (void)loop, (void)events;
+    looks_unmark_again(timer->data);
+}
+
 static void on_watch(struct ev_loop *loop, ev_timer *timer, int events)
 {
     struct supervisor *s = timer->data;
@@ -294,9 +300,11 @@ static void start_watchers(struct supervisor *s)
     ev_timer_init(&s->deadline_timer, on_deadline, 0, 0);
     ev_timer_init(&s->look_timer, on_look, 0, 0);
     ev_timer_init(&s->freeze_timer, on_freeze, 0.001, 0.001);
+    ev_timer_init(&s->unmark_timer, on_unmark, 0.005, 0.005);
     ev_timer_init(&s->watch_timer, on_watch, 0.002, 0.002);
     ev_timer_init(&s->leave_timer, on_leave, 0, 0);
-    s->leave_timer.data = s->signal_io.data = s->deadline_timer.data = s->look_timer.data = s->freeze_timer.data = s->watch_timer.data = s;
+    s->leave_timer.data = s->signal_io.data = s->deadline_timer.data = s->look_timer.data = s;
+    s->freeze_timer.data = s->unmark_timer.data = s->watch_timer.data = s;
     ev_set_priority(&s->signal_io, EV_MAXPRI);
     ev_io_start(s->loop, &s->signal_io);
 }

@@ -35,6 +35,8 @@ def start(servers, row, how, database, directory, stage):
     words, prefix = stage.words(app), []
     if app.name.startswith("pgbench"):
         words.append(env["DATABASE_URL"].replace("?pgbouncer=true", ""))
+    if how == "tini":
+        words = ["tini", "-s", "--", *words]
     if row.user == "user" and os.geteuid() == 0:
         prefix = as_user(NOBODY)
     if how == "lastcall":
@@ -109,7 +111,7 @@ def measure(servers, row, how, directory, stage):
             signalled = time.monotonic()
             seconds, code = end_by_signal(run, how, app.grace if how == "lastcall" else app.bare_grace)
         last = longest_open(journal, signalled)
-        if how == "bare":
+        if how != "lastcall":
             end_sleepers(servers, database)
         stop = count(app.name, row.route, how, database, journal, run, seconds, code, in_flight)
         after = None if last is None else round(signalled + seconds - last, 3)

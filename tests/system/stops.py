@@ -83,7 +83,7 @@ def end_by_signal(run, how, grace_s):
     what is still there after the grace, gets SIGKILL. Returns (seconds, code)."""
     began = time.monotonic()
     run.send(signal.SIGTERM)
-    if how == "bare":
+    if how != "lastcall":
         run.wait_softly(grace_s)
         seconds = time.monotonic() - began  # SIGKILL to the rest takes no time worth counting; looking for it does
         run.kill()
