@@ -46,6 +46,7 @@ struct last_look {
     size_t count, room;
     int64_t at_us;           /* when they came; 0: none came yet */
     bool seen;               /* the sockets and their owners could be seen */
+    bool frozen;             /* the app stood still */
 };
 
 struct supervisor {

@@ -152,6 +152,7 @@ static void keep_rows(struct supervisor *s, const struct facts *facts)
     last->count = facts->count;
     last->at_us = facts->received_at_us;
     last->seen = facts->sockets_seen && facts->owners_seen;
+    last->frozen = s->lifecycle.phase == PHASE_LOOKING && s->freeze.on;
 }
 
 /* SIGSTOP to all, and SIGCONT as soon as all are stopped: every system call that waits is interrupted, and every reply

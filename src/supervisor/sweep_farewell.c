@@ -32,26 +32,39 @@ bool sweep_has_transaction(const struct handle_row *row)
            row->state == SESSION_IN_FAILED_TRANSACTION || row->state == SESSION_WAITING;
 }
 
-/* What became of the transaction, now that the handle's outcome is known. */
+/* The app ran no more code since its sessions were last seen: it stood still, and the signal ended it there. */
+static bool ended_where_it_stood(const struct supervisor *s, unsigned i)
+{
+    return s->sweep.list[i].early || (s->lifecycle.signalled && s->lifecycle.ends_at_once);
+}
+
+/* Its transaction ended with the session: by us, or with its socket when the app ended in it. */
+static bool cut_transaction(const struct supervisor *s, unsigned i)
+{
+    const struct recorded_handle *handle = &s->record.handles[i];
+    bool ours = handle->outcome == OUTCOME_HANDED_BACK || handle->outcome == OUTCOME_ENDED_BY_COMMAND ||
+                handle->outcome == OUTCOME_ORPHAN_ENDED;
+    bool left = handle->last.state == SESSION_IN_TRANSACTION || handle->last.state == SESSION_IN_FAILED_TRANSACTION;
+    bool with_socket = handle->outcome == OUTCOME_CLOSED_UNSEEN && left && s->last.frozen && ended_where_it_stood(s, i);
+    return sweep_has_transaction(&handle->last) && (ours || with_socket);
+}
+
+/* What became of the transaction, now that the handle's outcome is known. One that began after the signal is counted
+ * apart; without a duplicate nobody saw how an app that ran on ended it, or whether it began another. */
 static void settle_transaction(struct supervisor *s, unsigned i)
 {
     struct recorded_handle *handle = &s->record.handles[i];
-    bool busy = sweep_has_transaction(&handle->last);
     bool open = handle->in_flight_at_start && handle->transaction == TRANSACTION_NONE;
-    bool ours = handle->outcome == OUTCOME_HANDED_BACK || handle->outcome == OUTCOME_ENDED_BY_COMMAND ||
-                handle->outcome == OUTCOME_ORPHAN_ENDED;
-    bool began_later = !handle->in_flight_at_start || handle->transaction == TRANSACTION_FINISHED;
-    /* Without a duplicate nobody saw how it ended, and an app that ran on after the last look may have begun anew. */
-    bool seen = s->sweep.list[i].early || (s->lifecycle.signalled && s->lifecycle.ends_at_once);
-    bool unseen = !sweep_duplicate_of(s, handle) && !seen;
-    if (busy && ours && began_later)
-        handle->aborted_later = true;
-    else if (busy && ours)
+    bool unseen = !sweep_duplicate_of(s, handle) && sweep_kind_of(s, handle) != TARGET_REDIS;
+    bool cut = cut_transaction(s, i), busy = sweep_has_transaction(&handle->last);
+    if (cut && open)
         handle->transaction = TRANSACTION_ABORTED;
-    else if (handle->outcome == OUTCOME_CLOSED_BY_APP && open)
-        handle->transaction = TRANSACTION_FINISHED; /* the app saw it through, and said goodbye */
-    else if (open || (unseen && sweep_kind_of(s, handle) != TARGET_REDIS))
-        handle->transaction = TRANSACTION_UNKNOWN;
+    else if (cut)
+        handle->aborted_later = true;
+    else if (open)
+        handle->transaction = handle->outcome == OUTCOME_CLOSED_BY_APP ? TRANSACTION_FINISHED : TRANSACTION_UNKNOWN;
+    else
+        handle->unseen_later = unseen && (busy || !ended_where_it_stood(s, i));
 }
 
 void farewell_end(struct supervisor *s, unsigned i, enum outcome outcome, int64_t now_us)

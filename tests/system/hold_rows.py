@@ -158,6 +158,17 @@ def nulls(report):
     return [key for key in ("in_flight", "finished", "aborted") if report["stop"][key] is None] + of_targets
 
 
+def disagreements(stop):
+    """Where the report says something else than the servers counted."""
+    if not stop.report or nulls(stop.report):
+        return []
+    targets = stop.report["targets"]
+    said = {"aborted": sum(target["aborted"] for target in targets),
+            "killed": sum(target["sessions_killed"] for target in targets if target["kind"] != "redis")}
+    return [f"the report says {what} {figure}, the server {getattr(stop, what)}" for what, figure in said.items()
+            if figure != getattr(stop, what)]
+
+
 def faults(app, stop):
     """What of a stop under lastcall is not as the table promises: a list of words, empty when all is well."""
     found = [f"{name} {value}" for name in ("lost", "redis_lost", "half_done", "jobs_lost", "errors")
@@ -171,6 +182,7 @@ def faults(app, stop):
         found = []
     elif unknown:
         found.append(f"null: {', '.join(unknown)}: {stop.report and stop.report['unknown']}")
+    found += disagreements(stop)
     if app.code is not None and stop.code != app.code:
         found.append(f"exit code {stop.code}")
     late = too_late(app, stop)

@@ -60,3 +60,17 @@ def test_an_app_that_closes_by_itself_keeps_its_sessions(servers, directory):
     stop, target = stop_without_hands(servers, "threads, good handler", "direct", directory)
     assert stop.report["stop"]["aborted"] is None, "it ran on unseen: that is not known"
     assert stop.code == 0 and stop.killed == target["leaked"] == 0, stop
+
+
+@pytest.mark.limit(60)
+@pytest.mark.parametrize("app", ["threads", "threads, good handler"])
+def test_under_full_load_the_report_agrees_with_the_server(servers, directory, app):
+    """Never at rest by itself: what is open at the deadline is lost. The report counts it, or says that it is not known."""
+    stop = measure(servers, app, "direct", "lastcall", directory, prefix=[c_app("no_hands")], grace_s=3.0,
+                   environment={"QUIET_MS": "0"})
+    told = valid(stop.report)["stop"]
+    assert told["aborted"] == (None if told["aborted"] is None else stop.aborted), (stop, stop.report["unknown"])
+    assert told["aborted"] is not None or "transactions" in str(stop.report["unknown"]), stop.report["unknown"]
+    assert told["finished"] is None or told["finished"] <= told["in_flight"], told
+    if app == "threads":
+        assert stop.aborted > 0 and told["aborted"] == stop.aborted, (stop, told)

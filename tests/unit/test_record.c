@@ -228,6 +228,21 @@ START_TEST(transactions_are_counted_by_their_end)
 }
 END_TEST
 
+/* Of those in flight at the signal all is known; of one begun later it is not: the sum is not either. */
+START_TEST(what_began_later_and_was_not_seen_is_no_zero)
+{
+    add_transaction(1, true, TRANSACTION_FINISHED);
+    record.handles[0].unseen_later = true;
+    struct tally_stop stop = tally_stop(&record);
+    struct record_unknown list[TALLY_UNKNOWN];
+    ck_assert(stop.ends_known && !stop.later_known);
+    ck_assert_uint_eq(stop.unknown, 0);
+    ck_assert_uint_eq(tally_target(&record, 0).transactions_unknown, 1);
+    ck_assert_uint_eq(tally_unknown(&record, list, TALLY_UNKNOWN), 1);
+    ck_assert_str_eq(list[0].what, "transactions begun after the signal");
+}
+END_TEST
+
 START_TEST(a_transaction_whose_end_nobody_set_is_unknown)
 {
     add_transaction(1, true, TRANSACTION_NONE);
@@ -447,6 +462,7 @@ static Suite *record_suite(void)
     tcase_add_test(counts, every_outcome_is_counted_where_it_belongs);
     tcase_add_test(counts, a_target_is_known_by_its_weakest_handle);
     tcase_add_test(counts, transactions_are_counted_by_their_end);
+    tcase_add_test(counts, what_began_later_and_was_not_seen_is_no_zero);
     tcase_add_test(counts, a_transaction_whose_end_nobody_set_is_unknown);
     tcase_add_test(counts, what_was_not_seen_is_not_known);
     tcase_add_test(counts, a_leak_has_the_kind_of_its_last_row);

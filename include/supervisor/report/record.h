@@ -36,6 +36,7 @@ struct recorded_handle {
     bool in_flight_at_start;
     bool unseen_at_start;     /* its session's state at the signal could not be seen, nor told from what was seen later */
     bool aborted_later;       /* a transaction that began after the signal was aborted */
+    bool unseen_later;        /* whether one that began after it was, nobody saw */
     enum transaction_end transaction; /* of the one that was in flight at the signal */
     enum outcome outcome;
     enum leak_kind leak;

@@ -21,11 +21,12 @@ struct tally {
 };
 struct tally tally_target(const struct record *record, unsigned target);
 
-/* The stop. in_flight = finished + aborted + unknown; aborted_later began after the stop did. */
+/* The stop. in_flight = finished + aborted + unknown; aborted_later and unseen_later began after the stop did. */
 struct tally_stop {
     bool in_flight_known; /* false: no stop, no target, or handles that were not seen */
-    bool ends_known;      /* false: what became of some transaction is not known */
-    unsigned in_flight, finished, aborted, unknown, aborted_later;
+    bool ends_known;      /* false: what became of some of these is not known */
+    bool later_known;     /* false: or of one that began later */
+    unsigned in_flight, finished, aborted, unknown, aborted_later, unseen_later;
 };
 struct tally_stop tally_stop(const struct record *record);
 

@@ -82,7 +82,7 @@ static void add_in_flight(const struct record *record, struct text *text)
     struct tally_stop stop = tally_stop(record);
     if (!record->is_stop || record->target_count == 0)
         return;
-    if (stop.in_flight_known && stop.in_flight + stop.aborted_later + stop.unknown == 0)
+    if (stop.in_flight_known && stop.in_flight + stop.aborted_later + stop.unknown + stop.unseen_later == 0)
         return;
     text_add(text, "  in flight at the signal  ");
     if (!stop.in_flight_known)
@@ -92,8 +92,10 @@ static void add_in_flight(const struct record *record, struct text *text)
                  stop.finished, stop.aborted);
     if (stop.in_flight_known && stop.unknown > 0)
         text_add(text, ", %u unknown", stop.unknown);
-    if (stop.aborted_later > 0)
+    if (stop.aborted_later + stop.unseen_later > 0)
         text_add(text, "; begun after it: %u aborted", stop.aborted_later);
+    if (stop.unseen_later > 0)
+        text_add(text, ", perhaps more");
     text_add(text, "\n");
 }
 

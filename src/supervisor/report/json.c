@@ -158,7 +158,7 @@ static json_t *stop_json(struct builder *builder)
     put(builder, stop, "grace_seconds", seconds_or_null(record->grace_us > 0, record->grace_us));
     put(builder, stop, "in_flight", count_or_null(tally.in_flight_known, tally.in_flight));
     put(builder, stop, "finished", count_or_null(tally.ends_known, tally.finished));
-    put(builder, stop, "aborted", count_or_null(tally.ends_known, tally.aborted + tally.aborted_later));
+    put(builder, stop, "aborted", count_or_null(tally.later_known, tally.aborted + tally.aborted_later));
     put(builder, stop, "phases", phases_json(builder));
     put(builder, stop, "sampled", sampled_json(builder));
     return stop;

@@ -45,7 +45,7 @@ struct tally tally_target(const struct record *record, unsigned target)
         tally.handles++;
         count_outcome(&tally, handle);
         tally.aborted += (handle->transaction == TRANSACTION_ABORTED) + handle->aborted_later;
-        tally.transactions_unknown += transaction_is_unknown(handle);
+        tally.transactions_unknown += transaction_is_unknown(handle) || handle->unseen_later;
         if (tally.known_by < 0 || handle->last.known_by < tally.known_by)
             tally.known_by = handle->last.known_by;
     }
@@ -71,9 +71,11 @@ struct tally_stop tally_stop(const struct record *record)
         stop.aborted_later += handle->aborted_later;
         stop.aborted_later += !handle->in_flight_at_start && handle->transaction == TRANSACTION_ABORTED;
         stop.unknown += transaction_is_unknown(handle);
+        stop.unseen_later += handle->unseen_later;
     }
     stop.in_flight_known = record->is_stop && !nothing_was_seen(record) && every_target_was_seen(record);
     stop.ends_known = stop.in_flight_known && stop.unknown == 0;
+    stop.later_known = stop.ends_known && stop.unseen_later == 0;
     return stop;
 }
 
@@ -136,6 +138,8 @@ unsigned tally_unknown(const struct record *record, struct record_unknown *entri
         add_sample(record, &list);
     if (record->is_stop && stop.unknown > 0)
         add(&list, "transactions", "nobody saw what became of %u that were in flight", stop.unknown);
+    if (record->is_stop && stop.unseen_later > 0)
+        add(&list, "transactions begun after the signal", "nobody saw how %u connections ended", stop.unseen_later);
     add_targets(record, &list);
     if (record->lost > 0)
         add(&list, "connections", "there was no memory to record %u of them", record->lost);
