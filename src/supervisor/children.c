@@ -66,13 +66,22 @@ static bool signalled_have_ended(struct supervisor *s)
     return true;
 }
 
-/* We adopt all orphans of the app: its tree is empty when we have no child any more. */
+/* We adopt all orphans of the app: its tree is empty when we have no child any more. -1: without procfs, or descriptors,
+ * the agent cannot be told from the app's. */
+static int some_are_left(const struct supervisor *s)
+{
+    pid_t agent = children_agent(s);
+    return !agent && reap_is_childless() ? 0 : process_has_child(getpid(), agent);
+}
+
+/* Where nobody can tell, some may be left: the deadlines end that. */
 void children_check(struct supervisor *s)
 {
-    int left = s->main_ended ? process_has_child(getpid(), children_agent(s)) : -1;
-    if (left == 0)
+    if (!s->main_ended)
+        return;
+    if (some_are_left(s) == 0)
         supervisor_post(s, EVENT_TREE_ENDED);
-    else if (left > 0 && s->lifecycle.phase < PHASE_KILLING && signalled_have_ended(s))
+    else if (s->lifecycle.phase < PHASE_KILLING && signalled_have_ended(s))
         supervisor_post(s, EVENT_APP_ENDED);
 }
 

@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -114,6 +115,34 @@ START_TEST(the_last_process_ends_the_tree)
     ck_assert_int_eq(waitpid(pid, NULL, 0), pid);
     children_check(&s);
     ck_assert(posted[EVENT_TREE_ENDED] == 1 && all_posted() == 1);
+}
+END_TEST
+
+/* Nothing of procfs can be read. */
+static void lose_procfs(void)
+{
+    const struct rlimit none = {0, 0};
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &none), 0);
+    ck_assert_int_eq(process_has_child(getpid(), 0), -1);
+}
+
+START_TEST(without_procfs_the_end_is_seen_all_the_same)
+{
+    lose_procfs();
+    children_check(&s);
+    ck_assert(posted[EVENT_TREE_ENDED] == 1 && all_posted() == 1);
+}
+END_TEST
+
+START_TEST(without_procfs_some_may_be_left)
+{
+    pid_t pid = fork_waiting();
+    s.lifecycle.phase = PHASE_RUNNING;
+    lose_procfs();
+    children_check(&s);
+    ck_assert(posted[EVENT_APP_ENDED] == 1 && all_posted() == 1);
+    kill(pid, SIGKILL);
+    waitpid(pid, NULL, 0);
 }
 END_TEST
 
@@ -259,6 +288,8 @@ int main(void)
     tcase_add_checked_fixture(tcase, set_up, tear_down);
     tcase_add_test(tcase, while_the_main_process_lives_nothing_is_asked);
     tcase_add_test(tcase, the_last_process_ends_the_tree);
+    tcase_add_test(tcase, without_procfs_the_end_is_seen_all_the_same);
+    tcase_add_test(tcase, without_procfs_some_may_be_left);
     tcase_add_test(tcase, others_are_left_when_nobody_was_told);
     tcase_add_test(tcase, who_was_told_is_waited_for);
     tcase_add_test(tcase, a_process_forked_meanwhile_is_killed_too);

@@ -55,6 +55,21 @@ START_TEST(a_running_child_is_none)
 }
 END_TEST
 
+START_TEST(a_child_is_there_until_it_is_reaped)
+{
+    ck_assert(reap_is_childless());
+    const pid_t pid = fork_pausing();
+    siginfo_t info;
+
+    ck_assert(!reap_is_childless());
+    kill(pid, SIGKILL);
+    ck_assert_int_eq(waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT), 0);
+    ck_assert(!reap_is_childless());
+    expect(pid, REAPED_SIGNALED, SIGKILL);
+    ck_assert(reap_is_childless());
+}
+END_TEST
+
 START_TEST(exit_codes_are_told)
 {
     for (int code = 0; code < 256; code += 51) {
@@ -148,6 +163,7 @@ int main(void)
     tcase_set_timeout(cases, 60);
     tcase_add_test(cases, no_child_is_none);
     tcase_add_test(cases, a_running_child_is_none);
+    tcase_add_test(cases, a_child_is_there_until_it_is_reaped);
     tcase_add_test(cases, exit_codes_are_told);
     tcase_add_test(cases, stops_and_continues_are_told);
     tcase_add_test(cases, stops_for_the_tracer_are_told);

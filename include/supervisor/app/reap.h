@@ -2,6 +2,7 @@
 #ifndef SUPERVISOR_APP_REAP_H
 #define SUPERVISOR_APP_REAP_H
 
+#include <stdbool.h>
 #include <sys/types.h>
 
 enum reaped_how {
@@ -20,6 +21,9 @@ int reap_become_subreaper(void);
 
 /* The next child that changed state, by waitid(2) without waiting. REAPED_NONE: no more for now. */
 struct reaped reap_next(void);
+
+/* There is no child at all, not even one to be reaped. Needs no descriptor and no procfs; reaps nothing. */
+bool reap_is_childless(void);
 
 /* The exit code a shell reports: the code, or 128 + signal. */
 int reap_exit_code(const struct reaped *reaped);

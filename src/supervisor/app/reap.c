@@ -33,6 +33,12 @@ struct reaped reap_next(void)
     return reaped_from(&info);
 }
 
+bool reap_is_childless(void)
+{
+    siginfo_t info;
+    return waitid(P_ALL, 0, &info, WEXITED | WSTOPPED | WCONTINUED | WNOHANG | WNOWAIT) == -1 && errno == ECHILD;
+}
+
 int reap_exit_code(const struct reaped *reaped)
 {
     return reaped->how == REAPED_SIGNALED ? 128 + reaped->value : reaped->value;
