@@ -113,6 +113,7 @@ static void step(struct supervisor *s, enum lifecycle_event event)
     struct lifecycle_actions actions;
     enum phase from = s->lifecycle.phase;
     s->lifecycle.no_hands = s->no_hands;
+    s->lifecycle.no_freeze = s->no_freeze;
     lifecycle_step(&s->lifecycle, event, clock_now_us(), &actions);
     if (s->lifecycle.phase != from)
         phase_changed(s, from);

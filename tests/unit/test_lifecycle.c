@@ -243,7 +243,7 @@ static void check_deadline(struct life *life, int64_t now)
     if (l->phase == PHASE_LOOKING)
         HOLDS(life, l->deadline_us <= now + 50 * MS);
     if (l->phase == PHASE_ENDING)
-        HOLDS(life, l->deadline_us <= now + 150 * MS && l->no_hands && (l->ends_at_once || l->kill_next));
+        HOLDS(life, l->deadline_us <= now + 150 * MS && l->no_hands && !l->no_freeze && (l->ends_at_once || l->kill_next));
 }
 
 static void live(struct life *life, enum lifecycle_event event, int64_t now)
@@ -400,6 +400,23 @@ START_TEST(sessions_are_ended_first_only_of_an_app_that_is_over)
         step(&l, event_of(*rows[i].last), now, &actions);
         ck_assert_msg(l.phase == rows[i].then, "row %zu: %s", i, phase_name(l.phase));
         ck_assert_int_eq(did(&actions, ACTION_END), l.phase == PHASE_ENDING);
+    }
+}
+END_TEST
+
+/* One that has too many processes runs on until the signal, and may have begun anew on what was idle. */
+START_TEST(no_session_is_ended_under_an_app_that_runs)
+{
+    for (int kill = 0; kill <= 1; kill++) {
+        struct lifecycle_settings settings = usual;
+        struct lifecycle_actions actions;
+        struct lifecycle l;
+        settings.end_by_kill = kill;
+        int64_t now = reach(&l, &settings, "Sddsf");
+        l.no_hands = l.no_freeze = l.ends_at_once = true;
+        step(&l, EVENT_STILL, now, &actions);
+        ck_assert_msg(l.phase == (kill ? PHASE_KILLING : PHASE_SIGNALLED), "%s", phase_name(l.phase));
+        ck_assert(!did(&actions, ACTION_END));
     }
 }
 END_TEST
@@ -595,6 +612,7 @@ int main(void)
     tcase_add_loop_test(tcase, a_stop_takes_at_most_the_grace_less_its_reserve, 0, 10);
     tcase_add_test(tcase, the_kill_leaves_time_to_reap);
     tcase_add_test(tcase, sessions_are_ended_first_only_of_an_app_that_is_over);
+    tcase_add_test(tcase, no_session_is_ended_under_an_app_that_runs);
     tcase_add_test(tcase, sessions_are_ended_first_at_the_last_chance);
     tcase_add_test(tcase, resume_after_the_signal_is_refused);
     tcase_add_test(tcase, what_the_app_left_has_its_time);

@@ -105,6 +105,7 @@ struct lifecycle {
     bool drain_only;           /* `drain` was asked, no stop signal came yet */
     bool ends_at_once;         /* set by the loop: the stop signal would end the app at once: it may be held for longer */
     bool no_hands;             /* set by the loop: no socket of the app can be duplicated here */
+    bool no_freeze;            /* set by the loop: FROZEN comes, but the app runs on: it has too many processes */
     bool kill_next;            /* HOLDING before SIGKILL, not before the stop signal */
     bool gave_up;              /* the hold deadline passed: what was in flight then is not waited for */
     bool last_chance;          /* the second one passed, too: the last look's verdict does not matter any more */

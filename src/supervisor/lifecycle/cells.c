@@ -80,10 +80,11 @@ static void enter_end(struct lifecycle *l, int64_t now, struct lifecycle_actions
 }
 
 /* The end, of an app that is frozen. Without hands its sockets close with it, and its idle sessions would be abandoned:
- * the servers end them first. An app that runs on after the signal closes them by itself. */
+ * the servers end them first. An app that runs on after the signal closes them by itself; one that could not be frozen may
+ * have begun anew on them. */
 static void enter_frozen_end(struct lifecycle *l, int64_t now, struct lifecycle_actions *actions, const char *why)
 {
-    if (!l->no_hands || !(l->ends_at_once || l->kill_next)) {
+    if (!l->no_hands || l->no_freeze || !(l->ends_at_once || l->kill_next)) {
         enter_end(l, now, actions, why);
         return;
     }
