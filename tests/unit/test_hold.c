@@ -621,6 +621,29 @@ START_TEST(equal_ages_are_nobodys_turn)
 }
 END_TEST
 
+/* A pooler says only "active", and nothing moved on it since the first look: it may wait for the app, which waits for what
+ * is parked. Not so when somebody waits for its reply, or its request was seen to leave. */
+START_TEST(a_turn_that_cannot_be_told_is_guessed_after_long)
+{
+    scene_init(&scene, HOLD_MARKS, 2, PGBOUNCER);
+    scene.rows[0].epoll = scene.rows[1].epoll = 1;
+    scene.rows[0].state = SESSION_ACTIVE;
+    scene.rows[0].last_sent_ms = scene.rows[0].last_received_ms = 1000;
+    scene.hints[0] = (struct hold_hint){.waited = _i == 1 ? WAITED_ALONE : WAITED_NOT, .thread = _i == 1 ? 5 : 0};
+    scene_until(&scene, STAGE_GATHER, MS);
+    scene.rows[0].bytes_sent += _i == 2 ? 30 : 0;
+    scene_reply_comes(&scene, 1, 10);
+    for (int i = 0; i < 24; i++) {
+        go(10 * MS);
+        ck_standing(&scene, 1, STANDING_PARKED);
+        ck_assert(braked(1));
+    }
+    for (int i = 0; i < 50; i++)
+        go(10 * MS);
+    ck_assert_int_eq(braked(1), _i != 0);
+}
+END_TEST
+
 START_TEST(frozen_nothing_is_ordered)
 {
     gathering();
@@ -1065,6 +1088,7 @@ static Suite *make_suite(void)
     tcase_add_test(tcase, what_is_released_has_time_to_be_read);
     tcase_add_loop_test(tcase, whose_turn_it_is, 0, 6);
     tcase_add_test(tcase, equal_ages_are_nobodys_turn);
+    tcase_add_loop_test(tcase, a_turn_that_cannot_be_told_is_guessed_after_long, 0, 3);
     tcase_add_test(tcase, without_sock_diag_it_only_watches);
     tcase_add_test(tcase, an_exempt_handle_keeps_no_brake);
     tcase_add_loop_test(tcase, a_thread_with_a_transaction_elsewhere_is_let_through, 0, 3);

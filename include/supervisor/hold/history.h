@@ -4,6 +4,8 @@
 
 #include "supervisor/hold/hold.h"
 
+enum last_in { LAST_UNKNOWN, LAST_IN, LAST_OUT };
+
 struct hold_handle {
     uint64_t inode;
     struct endpoint local;
@@ -38,8 +40,9 @@ struct hold_handle {
     /* learning */
     int32_t thread;              /* that waited for it alone; 0: not known */
     bool had_transaction;        /* in a transaction block since it last stood at a boundary */
-    bool last_in;                /* what moved last came in */
+    enum last_in last_in;        /* did what moved last come in? */
     bool app_turn;               /* in a transaction that waits for the app's next request */
+    bool may_be_app_turn;        /* it does, or nobody can tell */
     bool through;                /* let through on a guess (flows.c) */
     bool was_open;               /* open in the round before the last */
     bool by_loop;                /* it wrote and nobody waits for it alone: an event loop */

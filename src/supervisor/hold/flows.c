@@ -12,7 +12,7 @@
 #define PATIENCE_LEAST_US INT64_C(20000)
 #define PATIENCE_PROVEN_US INT64_C(4000) /* after a guess that was right */
 #define PATIENCE_MOST_US INT64_C(2000000)
-#define THREAD_PATIENCE_US INT64_C(250000) /* a thread tells what it waits for, unless it is another thread */
+#define LONG_PATIENCE_US INT64_C(250000) /* a thread tells what it waits for, unless it is another thread; or nothing tells */
 enum { GAPS = 3 };                       /* an open transaction is waiting when it is quiet for so many of its own gaps */
 
 static bool is_open(const struct hold_handle *h)
@@ -74,9 +74,9 @@ static int64_t all_wait_since(const struct hold *hold)
         const struct hold_handle *h = &hold->handles[i];
         if (!is_open(h) || h->through)
             continue;
-        if (!h->app_turn)
+        if (!h->may_be_app_turn)
             return 0;
-        int64_t from = h->quiet_since_us + (h->thread ? THREAD_PATIENCE_US : 0);
+        int64_t from = h->quiet_since_us + (h->thread || !h->app_turn ? LONG_PATIENCE_US : 0);
         since = from > since ? from : since;
     }
     return since;
@@ -90,34 +90,41 @@ static bool begins_transactions(const struct hold *hold, uint32_t bytes)
     return false;
 }
 
-/* What moved last on it came in: by the ages of the last bytes; or, where they are equal, by what the rounds saw. */
-static bool last_came_in(const struct hold_handle *handle, const struct handle_row *row)
+/* What moved last on it came in: by the ages of the last bytes; or, where they are equal, by what the rounds saw. A round
+ * that saw both, or the first one, cannot tell. */
+static enum last_in last_came_in(const struct hold_handle *handle, const struct handle_row *row)
 {
     bool sent = row->bytes_sent != handle->sent, received = row->bytes_received != handle->received;
     if (!row->has_info)
-        return false;
+        return LAST_OUT;
     if (row->last_received_ms != row->last_sent_ms)
-        return row->last_received_ms < row->last_sent_ms;
-    return handle->round && !sent && (received || handle->last_in);
+        return row->last_received_ms < row->last_sent_ms ? LAST_IN : LAST_OUT;
+    if (!handle->round || (sent && received))
+        return LAST_UNKNOWN;
+    return sent ? LAST_OUT : received ? LAST_IN : handle->last_in;
 }
 
-/* It is the app's turn on it: nobody waits for it alone, nothing to read, nothing written, nothing on the way, in a transaction. PgBouncer calls all
- * of a transaction active; if the server behind it does not tell either, whether the last bytes came in does, more or
- * less: a guess may be wrong. */
-static bool is_app_turn(const struct hold_handle *handle, const struct handle_row *row)
+/* It is the app's turn on it: nothing to read, nothing written, nothing on the way, in a transaction. PgBouncer calls all of a
+ * transaction active; if the server behind it does not tell either, whether the last bytes came in does, more or less: a
+ * guess may be wrong. `when_unknown`: where that cannot be told. Nobody may wait for its reply alone. */
+static bool is_app_turn(const struct hold_handle *handle, const struct handle_row *row, const struct hold_hint *hint,
+                        bool when_unknown)
 {
-    if (row->unread_bytes || row->unacked_bytes)
+    if (row->unread_bytes || row->unacked_bytes || (hint && hint->waited == WAITED_ALONE))
         return false;
-    if (row->state == SESSION_ACTIVE)
-        return row->waits_for_client == 1 || (row->waits_for_client != 0 && handle->last_in);
-    return row->state == SESSION_IN_TRANSACTION;
+    if (row->state != SESSION_ACTIVE)
+        return row->state == SESSION_IN_TRANSACTION;
+    if (row->waits_for_client != 255)
+        return row->waits_for_client == 1;
+    return handle->last_in == LAST_IN || (handle->last_in == LAST_UNKNOWN && when_unknown);
 }
 
 void flows_note(struct hold *hold, struct hold_handle *handle, const struct handle_row *row,
                 const struct hold_hint *hint, enum standing before)
 {
     handle->last_in = last_came_in(handle, row);
-    handle->app_turn = is_app_turn(handle, row) && !(hint && hint->waited == WAITED_ALONE);
+    handle->app_turn = is_app_turn(handle, row, hint, false);
+    handle->may_be_app_turn = is_app_turn(handle, row, hint, true);
     bool in_block = row->state == SESSION_IN_TRANSACTION;
     bool stood = before == STANDING_PARKED || before == STANDING_HELD || before == STANDING_IDLE;
     if (handle->standing == STANDING_IN_FLIGHT)
