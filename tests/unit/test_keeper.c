@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -192,6 +193,12 @@ static void be_brief(void)
     exit(0);
 }
 
+static void be_bad_to_the_last(void)
+{
+    check_greeting();
+    exit(write(3, "garbage", 7) != 7);
+}
+
 static const struct manner {
     const char *name;
     void (*be)(void);
@@ -199,6 +206,7 @@ static const struct manner {
     {"good", be_good},       {"exit3", be_exit3},     {"killed", be_killed},       {"garbage", be_garbage},
     {"foreign", be_foreign}, {"flood", be_flood},     {"target", be_wrong_target}, {"deaf", be_deaf},
     {"stopped", be_stopped}, {"closed", be_closed},   {"brief", be_brief},         {"wrong-end", be_wrong_end},
+    {"last-bad", be_bad_to_the_last},
 };
 
 static void be_agent(const char *name)
@@ -229,6 +237,15 @@ static struct facts last_facts;
 static uint64_t last_inode;
 static uint8_t how[WIRE_SESSIONS];
 static uint32_t ended_request;
+
+static unsigned kills; /* all that were sent */
+
+/* Stands before the C library's. */
+int kill(pid_t pid, int signo)
+{
+    kills++;
+    return (int)syscall(SYS_kill, pid, signo);
+}
 
 static void note(char what)
 {
@@ -491,6 +508,22 @@ START_TEST(last_words_are_heard)
 }
 END_TEST
 
+/* Its last words are bad: by then its pid may be another process's. */
+START_TEST(one_that_is_reaped_is_not_killed)
+{
+    siginfo_t info;
+    create(self, "last-bad");
+    ck_assert_int_eq(waitid(P_PID, (id_t)agent_keeper_pid(keeper), &info, WEXITED | WNOWAIT), 0);
+    reap(loop, &children, EV_READ);
+    ck_assert(reaped_agents == 1 && lost == 1 && last_loss == AGENT_BAD_MESSAGE);
+    ck_assert_uint_eq(kills, 0);
+    become("good");
+    run_until(started == 2);
+    agent_keeper_kill(keeper);
+    ck_assert_uint_eq(kills, 1);
+}
+END_TEST
+
 static const struct {
     const char *manner;
     enum agent_loss loss;
@@ -651,6 +684,7 @@ int main(void)
     tcase_add_test(tcase, hurry_does_not_wait_for_the_backoff);
     tcase_add_test(tcase, a_killed_agent_is_told_by_its_signal);
     tcase_add_test(tcase, last_words_are_heard);
+    tcase_add_test(tcase, one_that_is_reaped_is_not_killed);
     tcase_add_loop_test(tcase, a_bad_agent_is_ended_and_replaced, 0, sizeof bad_agents / sizeof bad_agents[0]);
     tcase_add_test(tcase, an_unanswered_look_costs_the_agent);
     tcase_add_test(tcase, a_stopped_agent_is_lost_at_once);

@@ -45,6 +45,7 @@ struct agent_keeper {
     enum keeper_state state;
     bool wanted;                /* between start and stop */
     pid_t pid;                  /* 0: none, or reaped */
+    bool is_being_reaped;       /* the pid is not its own any more */
     ev_timer timer;
     struct agent_backoff backoff;
     struct agent_link link;
@@ -272,11 +273,13 @@ bool agent_keeper_reaped(struct agent_keeper *keeper, const struct reaped *reape
         was_stopped(keeper, reaped->value);
     if (reaped->how != REAPED_EXITED && reaped->how != REAPED_SIGNALED)
         return true;
+    keeper->is_being_reaped = true;
     agent_link_hear_all(&keeper->link); /* its last words, and then its end */
     if (keeper->state == KEEPER_UP)
         lose(keeper, AGENT_ENDED, "it ended");
     pid_t was = keeper->pid;
     keeper->pid = 0;
+    keeper->is_being_reaped = false;
     if (keeper->loss == AGENT_ENDED)
         explain_end(keeper, reaped);
     if (keeper->wanted)
@@ -354,7 +357,7 @@ void agent_keeper_stop(struct agent_keeper *keeper)
 
 void agent_keeper_kill(struct agent_keeper *keeper)
 {
-    if (keeper->pid) /* our child until it is reaped, so the pid is nobody else's */
+    if (keeper->pid && !keeper->is_being_reaped) /* our child until then, so the pid is nobody else's */
         kill(keeper->pid, SIGKILL);
 }
 
