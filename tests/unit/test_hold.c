@@ -822,6 +822,50 @@ START_TEST(redis_is_held_only_when_stillness_does_not_come_without)
 }
 END_TEST
 
+/* A flow has committed, and does not get on: what it does at Redis after that is not kept back. */
+START_TEST(redis_after_a_commit_has_more_time)
+{
+    with_busy_redis();
+    in_transaction(0);
+    scene_until(&scene, STAGE_GATHER, MS);
+    scene_reply_comes(&scene, 0, 10);
+    scene.rows[0].state = SESSION_IDLE;
+    scene.rows[0].state_change++;
+    for (int i = 0; scene.hold.stage != STAGE_RELEASE; i++) {
+        ck_assert_int_lt(i, 20);
+        redis_round(MS);
+    }
+    redis_round(MS);
+    scene_reads(&scene, 0);
+    for (int i = 0; i < 39; i++) {
+        redis_round(10 * MS);
+        ck_assert_ptr_null(scene_order(&scene, 1));
+    }
+    if (_i) { /* it begins anew: that was all of it */
+        scene_writes(&scene, 0, 20);
+        redis_round(MS);
+        redis_round(61 * MS);
+    } else {
+        redis_round(21 * MS);
+    }
+    ck_assert_ptr_nonnull(scene_order(&scene, 1));
+}
+END_TEST
+
+/* Nothing moves, but a thread runs: it may be about to write. */
+START_TEST(a_running_thread_has_more_time)
+{
+    marks(1);
+    scene_until(&scene, STAGE_RELEASE, MS);
+    go(MS);
+    ck_assert(hold_wants_hints(&scene.hold));
+    scene.hints[0].running = 1;
+    for (int i = 0; i < 3; i++)
+        ck_assert(!go(11 * MS));
+    ck_assert(go(11 * MS));
+}
+END_TEST
+
 START_TEST(redis_between_multi_and_exec_is_gathered)
 {
     with_busy_redis();
@@ -1103,6 +1147,8 @@ static Suite *make_suite(void)
     tcase_add_test(tcase, what_is_given_up_is_not_waited_for);
     tcase_add_test(tcase, after_a_restart_all_is_marked_again);
     tcase_add_test(tcase, redis_is_held_only_when_stillness_does_not_come_without);
+    tcase_add_loop_test(tcase, redis_after_a_commit_has_more_time, 0, 2);
+    tcase_add_test(tcase, a_running_thread_has_more_time);
     tcase_add_test(tcase, redis_between_multi_and_exec_is_gathered);
     tcase_add_test(tcase, redis_alone_is_held_from_the_beginning);
     tcase_add_test(tcase, blocking_sockets_are_braked_only_when_it_takes_long);

@@ -13,6 +13,7 @@ struct hold_handle {
     enum standing standing;      /* in that round */
     bool open;                   /* in that round: the session had work open, or may have */
     bool unknown;                /* in that round: in flight only because it is not known to be idle */
+    bool worked;                 /* in flight in this hold, and not held since */
     bool behind;                 /* in that round: held, and to be parked before the next release */
     bool leaving;                /* in that round: held, and would leave by itself too soon */
     bool answered;               /* in that round: all that had left was answered */

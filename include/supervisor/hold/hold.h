@@ -74,6 +74,10 @@ struct hold {
     bool resting;                /* set by the user: a drain without a signal; all stay parked, nobody is released */
     int64_t released_at_us;      /* when STAGE_RELEASE was entered last */
     unsigned gathering_others;   /* in the last round: in flight, and not at Redis */
+    unsigned committed;          /* in it, idle, and not at Redis; their flows were at work, and have not begun anew */
+    bool others_moved;           /* in it, something moved that was not Redis' */
+    bool runs;                   /* in it, a thread of the app was running */
+    bool near;                   /* in it, nothing was in flight: still, but for the time that has to pass */
     bool others;                 /* in it, some handle was not Redis' */
     int64_t redis_alone_since_us; /* since when nothing but Redis is under way; 0: it is not so */
     bool with_redis;             /* Redis handles are marked too: only when stillness does not come without */

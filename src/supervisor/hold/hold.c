@@ -17,6 +17,8 @@
 #define LEARN_US INT64_C(25000)         /* a thread works for less between two statements, mostly */
 #define REGATHER_US INT64_C(120000)
 #define WITHOUT_REDIS_US INT64_C(60000) /* an app often writes to Redis right after its COMMIT: it gets to */
+#define COMMITTED_US INT64_C(400000)    /* less than what a held write lasts, twice: then it is gathered anew */
+#define BUSY_SPAN_US INT64_C(40000)     /* and for this long while a thread of the app runs: it may be about to write */
 #define BLOCKING_US INT64_C(100000)      /* a gathering that takes longer than this may outlast what a cork holds */
 #define ANSWER_LIMIT_US INT64_C(20000)  /* a slower answer proves nothing about a backend */
 enum {
@@ -119,6 +121,16 @@ static bool runs_unmarked(const struct hold *hold, const struct handle_row *row)
     return is_redis(hold, row) && !hold->with_redis;
 }
 
+/* Its flow was at work in this hold, and has not begun anew since: what follows the transaction may be under way. */
+static void note_committed(struct hold *hold, struct hold_handle *handle, const struct handle_row *row)
+{
+    bool flying = handle->standing == STANDING_IN_FLIGHT || handle->standing == STANDING_PARKED;
+    if (is_redis(hold, row))
+        return;
+    handle->worked = flying || (handle->worked && handle->standing == STANDING_IDLE);
+    hold->committed += handle->worked && !flying;
+}
+
 static void count_standing(struct hold *hold, const struct handle_row *row, const struct hold_handle *handle)
 {
     hold->counted.by_standing[handle->standing]++;
@@ -173,6 +185,8 @@ static bool look_at_row(struct hold *hold, const struct facts *facts, size_t i, 
     if (was_answered && before != STANDING_HELD && (handle->open || handle->standing == STANDING_HELD))
         handle->thread = 0; /* a new transaction: perhaps another thread's, out of a pool */
     flows_note(hold, handle, row, hint, before);
+    note_committed(hold, handle, row);
+    hold->others_moved |= moved && matters(handle) && !is_redis(hold, row);
     history_keep(handle, row);
     handle->round = hold->round;
     if (moved && matters(handle))
@@ -209,13 +223,14 @@ static bool look_at_rows(struct hold *hold, const struct facts *facts, const str
     hold->round++;
     hold->counted = (struct hold_count){0};
     hold->any_open = hold->at_work = hold->waited_on = hold->nudge = false;
-    hold->gathering = hold->gathering_others = hold->leaving = hold->behind = 0;
-    hold->others = false;
+    hold->gathering = hold->gathering_others = hold->leaving = hold->behind = hold->committed = 0;
+    hold->others = hold->others_moved = hold->runs = false;
     hold->why[0] = 0;
     find_mixed(hold, facts);
     for (size_t i = 0; i < facts->count; i++) {
         ok &= look_at_row(hold, facts, i, hints ? &hints[i] : NULL, now_us);
         hold->hinted |= hints && hints[i].waited != WAITED_UNKNOWN;
+        hold->runs |= hints && hints[i].running;
     }
     if (history_forget(hold) > 0)
         hold->moved_at_us = now_us;
@@ -384,14 +399,16 @@ static void enter_gather(struct hold *hold, int64_t now_us)
 }
 
 /* Redis is held, too, when nothing else has been under way for a while: what follows a COMMIT has had its time; or when
- * there is nothing else at all. */
+ * there is nothing else at all. As long as a flow that has committed has not begun anew it may be in that part still, on a
+ * machine that is slow just now: it has much more time. */
 static void hold_redis_too(struct hold *hold, int64_t now_us)
 {
+    int64_t enough_us = hold->committed > 0 ? COMMITTED_US : WITHOUT_REDIS_US;
     bool alone = hold->gathering_others == 0 && hold->stage != STAGE_LEARN &&
                  (hold->stage == STAGE_RELEASE || hold->counted.by_standing[STANDING_PARKED] == 0);
-    if (!alone || !hold->redis_alone_since_us)
+    if (!alone || !hold->redis_alone_since_us || hold->others_moved)
         hold->redis_alone_since_us = alone ? now_us : 0;
-    hold->with_redis |= !hold->others || (alone && now_us - hold->redis_alone_since_us >= WITHOUT_REDIS_US);
+    hold->with_redis |= !hold->others || (alone && now_us - hold->redis_alone_since_us >= enough_us);
 }
 
 /* What is held begins to leave while others are still under way: the window was missed. From then on all are parked before
@@ -426,8 +443,9 @@ static bool is_still(struct hold *hold, const struct facts *facts, int64_t now_u
     if (hold->resting && hold->way == HOLD_MARKS)
         return hold->stage != STAGE_LEARN && n[STANDING_IN_FLIGHT] == 0 && facts->sockets_seen && facts->owners_seen;
     bool released = hold->way == HOLD_WATCH || hold->stage == STAGE_RELEASE;
-    return released && n[STANDING_IN_FLIGHT] == 0 && n[STANDING_PARKED] == 0 && facts->sockets_seen &&
-           facts->owners_seen && now_us - hold->moved_at_us >= STILL_SPAN_US && hold->leaving == 0;
+    hold->near = released && n[STANDING_IN_FLIGHT] == 0 && n[STANDING_PARKED] == 0;
+    return hold->near && facts->sockets_seen && facts->owners_seen && hold->leaving == 0 &&
+           now_us - hold->moved_at_us >= (hold->runs ? BUSY_SPAN_US : STILL_SPAN_US);
 }
 
 bool hold_round(struct hold *hold, const struct facts *facts, const struct hold_hint *hints, bool frozen, int64_t now_us)
@@ -447,7 +465,7 @@ bool hold_round(struct hold *hold, const struct facts *facts, const struct hold_
 
 bool hold_wants_hints(const struct hold *hold)
 {
-    return (hold->way == HOLD_MARKS && (hold->stage != STAGE_RELEASE || hold->any_open)) || hold->waited_on;
+    return (hold->way == HOLD_MARKS && (hold->stage != STAGE_RELEASE || hold->any_open)) || hold->waited_on || hold->near;
 }
 
 void hold_note_base(struct hold *hold, const struct handle_row *row, const struct hold_base *base, bool stepped)
