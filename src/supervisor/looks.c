@@ -16,6 +16,8 @@
 
 #define PROGRESS_US US_PER_SECOND
 #define MOVING_US INT64_C(30000)
+#define UNMARK_AGAIN_S 0.005
+#define UNMARK_MOST_S 0.5
 #define ASK_AGAIN_S 0.002 /* when the agent could not be asked: its queue is full, or there is no memory */
 
 enum { ANSWER_MS = 250, ANSWER_FROZEN_MS = 40, NEVER = -1 };
@@ -177,17 +179,16 @@ static void nudge_one(struct supervisor *s, pid_t tid)
     nudge(s);
 }
 
-/* What could not be let go is tried again until it is, or is marked by a new hold. */
+/* What could not be let go is tried again until it is, or is marked by a new hold; soon, and then less and less often. */
 static void unmark(struct supervisor *s)
 {
     bool wants_nudge = false, again = ev_is_active(&s->unmark_timer);
     size_t failed = marks_let_go(&s->marks, &wants_nudge);
     if (failed && !again)
         log_error("%zu sockets of the app could not be let go: trying again", failed);
-    if (failed)
-        ev_timer_again(s->loop, &s->unmark_timer);
-    else
-        ev_timer_stop(s->loop, &s->unmark_timer);
+    double next = again ? 2 * s->unmark_timer.repeat : UNMARK_AGAIN_S;
+    s->unmark_timer.repeat = failed ? next < UNMARK_MOST_S ? next : UNMARK_MOST_S : 0;
+    ev_timer_again(s->loop, &s->unmark_timer); /* stops it when there is nothing to repeat */
     if (wants_nudge)
         nudge(s);
 }

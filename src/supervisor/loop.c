@@ -301,7 +301,7 @@ static void start_watchers(struct supervisor *s)
     ev_timer_init(&s->deadline_timer, on_deadline, 0, 0);
     ev_timer_init(&s->look_timer, on_look, 0, 0);
     ev_timer_init(&s->freeze_timer, on_freeze, 0.001, 0.001);
-    ev_timer_init(&s->unmark_timer, on_unmark, 0.005, 0.005);
+    ev_timer_init(&s->unmark_timer, on_unmark, 0, 0);
     ev_timer_init(&s->watch_timer, on_watch, 0.002, 0.002);
     ev_timer_init(&s->leave_timer, on_leave, 0, 0);
     s->leave_timer.data = s->signal_io.data = s->deadline_timer.data = s->look_timer.data = s;

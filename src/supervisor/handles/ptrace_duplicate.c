@@ -187,7 +187,7 @@ static int take_from(int box)
     } rights;
     struct iovec bytes = {&byte, 1};
     struct msghdr message = {.msg_iov = &bytes, .msg_iovlen = 1,
-                             .msg_control = &rights, .msg_controllen = sizeof rights};
+                             .msg_control = &rights, .msg_controllen = CMSG_LEN(sizeof(int))}; /* room for one only */
     int fd = -1;
     if (recvmsg(box, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC) < 0)
         return -1;

@@ -14,18 +14,16 @@
 #include "supervisor/hold/history.h"
 
 #define STILL_SPAN_US INT64_C(10000)    /* no byte moved for this long: a COMMIT's answer has got to where it is written down */
-#define LEARN_US INT64_C(25000)         /* a thread works for less between two statements, mostly */
 #define REGATHER_US INT64_C(120000)
 #define WITHOUT_REDIS_US INT64_C(60000) /* an app often writes to Redis right after its COMMIT: it gets to */
-#define COMMITTED_US INT64_C(400000)    /* less than what a held write lasts, twice: then it is gathered anew */
+#define COMMITTED_US INT64_C(400000)    /* twice what a held write lasts */
 #define BUSY_SPAN_US INT64_C(40000)     /* and for this long while a thread of the app runs: it may be about to write */
-#define BLOCKING_US INT64_C(100000)      /* a gathering that takes longer than this may outlast what a cork holds */
+#define BLOCKING_US INT64_C(100000)     /* a gathering that takes longer than this may outlast what a cork holds */
 #define ANSWER_LIMIT_US INT64_C(20000)  /* a slower answer proves nothing about a backend */
 enum {
     LEFT_LEAST_MS = 60,                 /* a held write must stay held for this long, and two round trips */
     LEFT_ALIGNED_MS = 120,              /* and for this long when a release begins that is to be the last one */
     TIMER_RETRANSMIT = 1, TIMER_PROBE = 4, /* idiag_timer: what sends a queue; the cork's is a probe */
-    UNWAITED_MOST = 2
 };
 
 static bool only_redis(const struct hold *hold)
@@ -116,7 +114,7 @@ static bool is_redis(const struct hold *hold, const struct handle_row *row)
 }
 
 /* Nothing waits for a Redis handle in flight while Redis is not held, unless it is between MULTI and EXEC. */
-static bool runs_unmarked(const struct hold *hold, const struct handle_row *row)
+bool hold_runs_unmarked(const struct hold *hold, const struct handle_row *row)
 {
     return is_redis(hold, row) && !hold->with_redis;
 }
@@ -139,7 +137,7 @@ static void count_standing(struct hold *hold, const struct handle_row *row, cons
     if (handle->standing != STANDING_IN_FLIGHT)
         return;
     hold->counted.unknown += handle->unknown;
-    hold->gathering += !runs_unmarked(hold, row) || handle->open;
+    hold->gathering += !hold_runs_unmarked(hold, row) || handle->open;
     hold->gathering_others += !is_redis(hold, row);
     hold->at_work |= !handle->starting;
     hold->any_open |= handle->open && !handle->starting;
@@ -180,7 +178,7 @@ static bool look_at_row(struct hold *hold, const struct facts *facts, size_t i, 
     enum standing before = handle->round ? handle->standing : STANDING_IN_FLIGHT;
     bool was_answered = handle->answered;
     classify_handle(hold, handle, row, hint, now_us);
-    if (runs_unmarked(hold, row) && row->state != SESSION_IN_TRANSACTION)
+    if (hold_runs_unmarked(hold, row) && row->state != SESSION_IN_TRANSACTION)
         handle->open = false;
     if (was_answered && before != STANDING_HELD && (handle->open || handle->standing == STANDING_HELD))
         handle->thread = 0; /* a new transaction: perhaps another thread's, out of a pool */
@@ -193,7 +191,8 @@ static bool look_at_row(struct hold *hold, const struct facts *facts, size_t i, 
         hold->moved_at_us = now_us;
     handle->leaving = leaves_within(handle, row, LEFT_LEAST_MS, now_us);
     hold->leaving += handle->leaving;
-    handle->behind = hold->missed && hold->stage == STAGE_GATHER && !handle->through && (!handle->blocking || hold->brake_blocking) &&
+    handle->behind = hold->missed && hold->stage == STAGE_GATHER && !handle->through &&
+                     (!handle->blocking || hold->brake_blocking) &&
                      leaves_within(handle, row, LEFT_ALIGNED_MS, now_us);
     hold->behind += handle->behind;
     hold->standings[i] = (uint8_t)handle->standing;
@@ -235,143 +234,6 @@ static bool look_at_rows(struct hold *hold, const struct facts *facts, const str
     if (history_forget(hold) > 0)
         hold->moved_at_us = now_us;
     return ok;
-}
-
-/* Marks are for TCP whose counters are seen: by /proc/net alone no boundary can be told. For Redis only when stillness
- * does not come without. What is exempt gets none, and keeps no brake. */
-static bool can_be_marked(const struct hold *hold, const struct hold_handle *handle, const struct handle_row *row)
-{
-    if (handle->standing == STANDING_EXEMPT)
-        return handle->corked;
-    return row->tcp_state != 0 && row->has_info && !runs_unmarked(hold, row);
-}
-
-/* Whose is the write that is seen here? A thread that runs may be between its write and its wait: twice that is put down
- * to chance. Who waits for a start-up alone may be an event loop all the same. */
-static void learn(struct hold_handle *handle, const struct handle_row *row, const struct hold_hint *hint)
-{
-    bool asked = row->unsent_bytes > 0 || row->state == SESSION_ACTIVE;
-    if (handle->starting)
-        return;
-    if (hint && hint->waited == WAITED_ALONE)
-        handle->thread = hint->thread;
-    else if (!hint || hint->waited == WAITED_UNKNOWN || hint->waited == WAITED_WITH_OTHERS || row->epoll == 1)
-        handle->by_loop = true;
-    else if (asked && (!hint->running || ++handle->unwaited > UNWAITED_MOST))
-        handle->by_loop = true;
-}
-
-static struct hold_order order_exempt(const struct handle_row *row)
-{
-    return (struct hold_order){.cork = true, .step = row->unsent_bytes > 0};
-}
-
-static struct hold_order order_learn(const struct hold *hold, const struct hold_handle *handle, const struct handle_row *row)
-{
-    (void)hold, (void)handle;
-    return (struct hold_order){.cork = true, .step = row->unsent_bytes > 0};
-}
-
-/* The app reads what has arrived when its transaction needs that. While the server still works, and waits for nothing from
- * it, it does not: with each reply read, a pipeline sends one more request, and never runs dry. (A reply larger than the
- * brake wakes the app by itself.) */
-static bool may_read(const struct handle_row *row)
-{
-    bool works = row->state == SESSION_ACTIVE && row->waits_for_client == 0 && row->unsent_bytes == 0;
-    return row->unread_bytes > 0 && !works;
-}
-
-/* In flight: woken up for what has arrived, asleep for what will arrive; at its boundary: asleep. A start-up goes on: the
- * thread that connects may have others to serve. */
-static struct hold_order order_gather(const struct hold *hold, const struct hold_handle *handle, const struct handle_row *row)
-{
-    (void)hold;
-    bool flying = handle->standing == STANDING_IN_FLIGHT || handle->standing == STANDING_GIVEN_UP || handle->starting;
-    return (struct hold_order){.cork = true,
-                               .brake = !handle->starting && !(flying && may_read(row) && !handle->blocking),
-                               .step = (flying && row->unsent_bytes > 0) || handle->behind};
-}
-
-/* Nobody is braked: what has gone into flight again is stepped to its next boundary, and stays there held. A start-up that
- * nobody waits for any more stands where it is. */
-static struct hold_order order_release(const struct hold *hold, const struct hold_handle *handle, const struct handle_row *row)
-{
-    struct hold_order order = order_gather(hold, handle, row);
-    bool needed = !handle->starting || hold->at_work;
-    order.brake = false;
-    order.step = (order.step && needed) || handle->leaving;
-    return order;
-}
-
-typedef struct hold_order order_fn(const struct hold *, const struct hold_handle *, const struct handle_row *);
-static order_fn *const by_stage[] = {
-    [STAGE_LEARN] = order_learn, [STAGE_GATHER] = order_gather, [STAGE_RELEASE] = order_release};
-
-/* What a recv(2) has taken under the brake, it must return without it. All are when they are released; before that, the
- * one thread that waits here: the others' replies are parked. */
-static void nudge_unbraked(struct hold *hold, struct hold_order *order, const struct hold_hint *hint)
-{
-    if (hold->stage == STAGE_RELEASE || !hint || hint->waited == WAITED_UNKNOWN)
-        hold->nudge = true;
-    else
-        order->nudge = hint->thread;
-}
-
-/* Who arrives at its boundary stays there from the first round on, and is let out again only when it takes long to learn
- * whose the open transactions are: one of those may be waiting for it. An event loop does not tell by waiting: while its
- * transactions run free, their usual gaps are seen, which the guesses need. */
-static bool gathers(const struct hold *hold, int64_t now_us)
-{
-    bool early = hold->stage == STAGE_LEARN && !hold->some_loop && now_us - hold->began_us < LEARN_US;
-    return early || hold->stage == STAGE_GATHER;
-}
-
-static struct hold_order order_of(const struct hold *hold, const struct hold_handle *handle, const struct handle_row *row,
-                                  const struct hold_hint *hint, int64_t now_us)
-{
-    if (handle->standing == STANDING_EXEMPT)
-        return order_exempt(row);
-    if (!gathers(hold, now_us))
-        return by_stage[hold->stage](hold, handle, row);
-    if (flows_let_through(hold, handle, hint))
-        return (struct hold_order){.cork = true, .step = row->unsent_bytes > 0};
-    return order_gather(hold, handle, row);
-}
-
-static void note_order(struct hold *hold, struct hold_handle *handle, struct hold_order *order,
-                       const struct hold_hint *hint, int64_t now_us)
-{
-    order->blocking_too = hold->brake_blocking;
-    order->nudge = handle->nudged_thread;
-    handle->corked |= order->cork;
-    if (handle->blocking && handle->braked && !order->brake)
-        nudge_unbraked(hold, order, hint);
-    if (handle->braked && !order->brake)
-        handle->unbraked_at_us = now_us;
-    handle->braked = order->brake && (!handle->blocking || order->blocking_too);
-}
-
-static void give_orders(struct hold *hold, const struct facts *facts, const struct hold_hint *hints, int64_t now_us)
-{
-    hold->order_count = 0;
-    if (!flows_find_threads(hold))
-        return;
-    if (hold->stage == STAGE_GATHER)
-        flows_guess(hold, now_us);
-    for (size_t i = 0; i < facts->count; i++) {
-        const struct handle_row *row = &facts->rows[i];
-        const struct hold_hint *hint = hints ? &hints[i] : NULL;
-        struct hold_handle *handle = history_of(hold, row, i);
-        if (handle)
-            learn(handle, row, hint);
-        hold->some_loop |= handle && handle->by_loop;
-        if (!handle || !can_be_marked(hold, handle, row))
-            continue;
-        struct hold_order order = order_of(hold, handle, row, hint, now_us);
-        note_order(hold, handle, &order, hint, now_us);
-        order.row = i;
-        hold->orders[hold->order_count++] = order;
-    }
 }
 
 static bool all_open_are_known(const struct hold *hold)
@@ -459,7 +321,7 @@ bool hold_round(struct hold *hold, const struct facts *facts, const struct hold_
     if (!still)
         change_stage(hold, now_us);
     if (!still || hold->resting) /* who rests, rests marked */
-        give_orders(hold, facts, hints, now_us);
+        orders_give(hold, facts, hints, now_us);
     return still;
 }
 
