@@ -50,4 +50,7 @@ void pq_format_why(const char *message, struct text *text);
 /* NULL for SQL's NULL or a column that is not there (-1). */
 const char *pq_value(const PGresult *result, int row, int column);
 
+/* Writes the first value of an answer that went well ("" for none) and returns true; else the error, and false. */
+bool pq_first_value(const PGresult *result, char *at, size_t size);
+
 #endif

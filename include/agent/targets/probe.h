@@ -35,6 +35,9 @@ struct probe_ops {
     /* Fills `into`, then reports target_probe_answered() or target_probe_failed(). */
     void (*ask)(void *probe, bool want_text, struct session_table *into);
 
+    /* Sends one command, then reports target_probe_said(). */
+    void (*say)(void *probe, const char *command);
+
     /* Sends the commands that end these sessions, WIRE_SESSIONS at most and at least one, in as few round trips as the
      * server allows, then reports target_probe_ended() once. `sessions` are the caller's, for this call only. */
     void (*end)(void *probe, const struct end_session *sessions, size_t count);
@@ -49,6 +52,8 @@ void target_probe_lost(struct target *target, bool reached, const char *why);
 void target_probe_answered(struct target *target, int32_t server_sessions, int32_t server_max);
 /* The question was answered by an error; the connection is good. */
 void target_probe_failed(struct target *target, const char *why);
+/* What say() was answered: the first value, or the server's error. */
+void target_probe_said(struct target *target, bool ok, const char *text);
 /* All that end() was given is answered. */
 void target_probe_ended(struct target *target, const struct probe_ends *ends);
 /* The next session's; `why` counts when it was refused. */

@@ -39,7 +39,7 @@ struct target_answer {
     const struct session *sessions;
     size_t session_count;
     int32_t server_sessions, server_max; /* -1: not known */
-    const char *why;           /* one line, no password; never NULL */
+    const char *why;           /* one line, no password; never NULL. Of target_say(): what the server said */
 };
 
 typedef void target_answer_fn(void *context, struct target *target, const struct target_answer *answer);
@@ -56,6 +56,11 @@ void target_destroy(struct target *target);
  * what a client had sent before this call was read by the time of the second. Returns 0, or -1 and EBUSY: one is asked.
  */
 int target_ask(struct target *target, int64_t limit_us, bool want_text, target_answer_fn *done, void *context);
+
+/* Says one command to the server and gives its answer, as target_ask() gives the sessions: `why` holds the first value
+ * of what came (ok), or why there is none; the answer has no sessions. `command` lives until `done` was called: an SQL
+ * query, a command of PgBouncer's console, words for Redis with blanks between. */
+int target_say(struct target *target, int64_t limit_us, const char *command, target_answer_fn *done, void *context);
 
 /* Ends sessions by server command as struct message_end says; `done` comes once, at the latest after wait_ms + linger_ms
  * plus 100 ms. May run beside a probe: it waits for its turn. Returns 0, or -1 and errno. */

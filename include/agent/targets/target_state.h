@@ -32,6 +32,7 @@ enum { TARGET_WHY = 256, TARGET_ATTEMPT_ADDRESSES = 16, TARGET_KNOWN_ADDRESSES =
 struct question {
     enum question_state state;
     bool want_text;
+    const char *command;  /* what is to be said; NULL: it is the sessions that are asked for */
     int64_t asked_at_us, sent_at_us, limit_us;
     target_answer_fn *done;
     void *context;

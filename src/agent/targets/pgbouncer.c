@@ -11,7 +11,7 @@
 #include "agent/targets/pq_connection.h"
 #include "agent/targets/probe.h"
 
-enum step { STEP_CONFIG, STEP_READY, STEP_POOLS, STEP_CLIENTS, STEP_SERVERS, STEP_END_FIND, STEP_END_KILL };
+enum step { STEP_CONFIG, STEP_READY, STEP_POOLS, STEP_CLIENTS, STEP_SERVERS, STEP_SAY, STEP_END_FIND, STEP_END_KILL };
 
 struct pgbouncer {
     struct target *target;
@@ -232,6 +232,13 @@ static void pgbouncer_told_servers(struct pgbouncer *p, const PGresult *result)
     pgbouncer_finish(p);
 }
 
+static void pgbouncer_said(struct pgbouncer *p, const PGresult *result)
+{
+    char said[SAY];
+    p->step = STEP_READY;
+    target_probe_said(p->target, pq_first_value(result, said, sizeof said), said);
+}
+
 /* Ending: KILL_CLIENT takes the number in SHOW CLIENTS' column id, which came with it (PgBouncer 1.24). */
 
 static void pgbouncer_refuse_rest(struct pgbouncer *p, const char *why)
@@ -326,7 +333,7 @@ static void pgbouncer_answered(void *context, const PGresult *result)
     static void (*const steps[])(struct pgbouncer *, const PGresult *) = {
         [STEP_CONFIG] = pgbouncer_configured, [STEP_READY] = pgbouncer_unexpected, [STEP_POOLS] = pgbouncer_pooled,
         [STEP_CLIENTS] = pgbouncer_told_clients, [STEP_SERVERS] = pgbouncer_told_servers,
-        [STEP_END_FIND] = pgbouncer_found, [STEP_END_KILL] = pgbouncer_killed};
+        [STEP_SAY] = pgbouncer_said, [STEP_END_FIND] = pgbouncer_found, [STEP_END_KILL] = pgbouncer_killed};
     struct pgbouncer *p = context;
     steps[p->step](p, result);
 }
@@ -392,6 +399,11 @@ static void pgbouncer_ask(void *probe, bool want_text, struct session_table *int
     pgbouncer_show(p, STEP_POOLS, "SHOW POOLS");
 }
 
+static void pgbouncer_say(void *probe, const char *command)
+{
+    pgbouncer_show(probe, STEP_SAY, command);
+}
+
 static void pgbouncer_end(void *probe, const struct end_session *sessions, size_t count)
 {
     struct pgbouncer *p = probe;
@@ -404,4 +416,4 @@ static void pgbouncer_end(void *probe, const struct end_session *sessions, size_
 
 const struct probe_ops pgbouncer_ops = {.default_port = "5432", .unix_path = pgbouncer_unix_path,
                                         .open = pgbouncer_open, .close = pgbouncer_close, .ask = pgbouncer_ask,
-                                        .end = pgbouncer_end};
+                                        .say = pgbouncer_say, .end = pgbouncer_end};

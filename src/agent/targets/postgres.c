@@ -10,7 +10,7 @@
 #include "agent/targets/pq_connection.h"
 #include "agent/targets/probe.h"
 
-enum step { STEP_IDENTIFY, STEP_PREPARE, STEP_READY, STEP_ASK, STEP_END };
+enum step { STEP_IDENTIFY, STEP_PREPARE, STEP_READY, STEP_ASK, STEP_SAY, STEP_END };
 
 struct postgres {
     struct target *target;
@@ -171,6 +171,13 @@ static void postgres_told(struct postgres *p, const PGresult *result)
     target_probe_failed(p->target, ok ? "no memory for the answer" : why);
 }
 
+static void postgres_said(struct postgres *p, const PGresult *result)
+{
+    char said[SAY];
+    p->step = STEP_READY;
+    target_probe_said(p->target, pq_first_value(result, said, sizeof said), said);
+}
+
 static void postgres_send_end(struct postgres *p)
 {
     char pids[WIRE_SESSIONS * 24], starts[WIRE_SESSIONS * 24];
@@ -252,7 +259,7 @@ static void postgres_answered(void *context, const PGresult *result)
 {
     static void (*const steps[])(struct postgres *, const PGresult *) = {
         [STEP_IDENTIFY] = postgres_identified, [STEP_PREPARE] = postgres_prepared, [STEP_READY] = postgres_unexpected,
-        [STEP_ASK] = postgres_told, [STEP_END] = postgres_ended};
+        [STEP_ASK] = postgres_told, [STEP_SAY] = postgres_said, [STEP_END] = postgres_ended};
     struct postgres *p = context;
     steps[p->step](p, result);
 }
@@ -292,6 +299,13 @@ static void postgres_ask(void *probe, bool want_text, struct session_table *into
     postgres_send_question(p);
 }
 
+static void postgres_say(void *probe, const char *command)
+{
+    struct postgres *p = probe;
+    p->step = STEP_SAY;
+    pq_connection_query(p->connection, command);
+}
+
 static void postgres_end(void *probe, const struct end_session *sessions, size_t count)
 {
     struct postgres *p = probe;
@@ -303,4 +317,5 @@ static void postgres_end(void *probe, const struct end_session *sessions, size_t
 }
 
 const struct probe_ops postgres_ops = {.default_port = "5432", .unix_path = postgres_unix_path, .open = postgres_open,
-                                       .close = postgres_close, .ask = postgres_ask, .end = postgres_end};
+                                       .close = postgres_close, .ask = postgres_ask, .say = postgres_say,
+                                       .end = postgres_end};

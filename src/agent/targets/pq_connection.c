@@ -292,6 +292,18 @@ PGconn *pq_connection_handle(const struct pq_connection *connection)
     return connection->conn;
 }
 
+bool pq_first_value(const PGresult *result, char *at, size_t size)
+{
+    struct text text = text_in(at, size);
+    bool rows = PQresultStatus(result) == PGRES_TUPLES_OK;
+    const char *value = rows && PQntuples(result) > 0 ? pq_value(result, 0, 0) : NULL;
+    if (rows || PQresultStatus(result) == PGRES_COMMAND_OK)
+        text_add_escaped(&text, value ? value : "", value ? strlen(value) : 0);
+    else
+        pq_format_why(result ? PQresultErrorMessage(result) : "no answer", &text);
+    return rows || PQresultStatus(result) == PGRES_COMMAND_OK;
+}
+
 const char *pq_value(const PGresult *result, int row, int column)
 {
     return column < 0 || PQgetisnull(result, row, column) ? NULL : PQgetvalue(result, row, column);

@@ -241,6 +241,24 @@ static void redis_ask(void *probe, bool want_text, struct session_table *into)
     REDIS_SEND(r, redis_ponged, "PING");
 }
 
+static void redis_said(struct redis *r, const redisReply *reply)
+{
+    char said[SAY] = "";
+    struct text text = text_in(said, sizeof said);
+    bool ok = reply->type != REDIS_REPLY_ERROR;
+    if (reply->str && ok)
+        text_add_escaped(&text, reply->str, (size_t)reply->len);
+    else if (reply->str)
+        redis_format_why(reply->str, (size_t)reply->len, said);
+    target_probe_said(r->target, ok, said);
+}
+
+static void redis_say(void *probe, const char *command)
+{
+    struct redis *r = probe;
+    REDIS_SEND(r, redis_said, command);
+}
+
 /* An end. Client ids are never used twice while a server lives, so there is nothing else to compare. */
 
 static void redis_killed(struct redis *r, const redisReply *reply)
@@ -302,4 +320,4 @@ static void *redis_open(struct target *target, const char *address, char *why, s
 }
 
 const struct probe_ops redis_ops = {.default_port = "6379", .unix_path = redis_unix_path, .open = redis_open,
-                                    .close = redis_close, .ask = redis_ask, .end = redis_end};
+                                    .close = redis_close, .ask = redis_ask, .say = redis_say, .end = redis_end};

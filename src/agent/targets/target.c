@@ -50,8 +50,8 @@ static void target_finish_question(struct target *target, bool ok, const char *w
     q->answer.why = q->why;
     q->answer.asked_at_us = sent ? q->sent_at_us : q->asked_at_us;
     q->answer.took_us = ok ? now - q->sent_at_us : -1;
-    q->answer.sessions = ok ? target->shown.rows : NULL;
-    q->answer.session_count = ok ? target->shown.count : 0;
+    q->answer.sessions = ok && !q->command ? target->shown.rows : NULL;
+    q->answer.session_count = ok && !q->command ? target->shown.count : 0;
     if (!ok)
         q->answer.server_sessions = q->answer.server_max = -1;
     q->state = QUESTION_ANSWERED;
@@ -74,7 +74,10 @@ static void target_send_question(struct target *target)
     target->jobs_turn = true;
     target_link_busy(target, BUSY_QUESTION, block);
     session_table_clear(&target->scratch);
-    target->ops->ask(target->probe, q->want_text, &target->scratch);
+    if (q->command)
+        target->ops->say(target->probe, q->command);
+    else
+        target->ops->ask(target->probe, q->want_text, &target->scratch);
 }
 
 static void target_use_link(struct target *target)
@@ -131,21 +134,35 @@ static void target_limit_passed(struct ev_loop *loop, ev_timer *watcher, int eve
     target_fail_question(target, why);
 }
 
-int target_ask(struct target *target, int64_t limit_us, bool want_text, target_answer_fn *done, void *context)
+static int target_begin_question(struct target *target, const struct question *question)
 {
     struct question *q = &target->question;
+    int64_t limit_us = question->limit_us;
     if (q->state != QUESTION_NONE) {
         errno = EBUSY;
         return -1;
     }
-    *q = (struct question){.state = QUESTION_PENDING, .want_text = want_text, .asked_at_us = clock_now_us(),
-                           .limit_us = limit_us, .done = done, .context = context,
-                           .answer = {.server_sessions = -1, .server_max = -1}};
+    *q = *question;
+    q->state = QUESTION_PENDING;
+    q->asked_at_us = clock_now_us();
+    q->answer = (struct target_answer){.server_sessions = -1, .server_max = -1};
     ev_now_update(target->loop);
     ev_timer_set(&target->limit, (double)(limit_us > 0 ? limit_us : 0) / 1e6, 0.);
     ev_timer_start(target->loop, &target->limit);
     target_kick(target);
     return 0;
+}
+
+int target_ask(struct target *target, int64_t limit_us, bool want_text, target_answer_fn *done, void *context)
+{
+    const struct question question = {.want_text = want_text, .limit_us = limit_us, .done = done, .context = context};
+    return target_begin_question(target, &question);
+}
+
+int target_say(struct target *target, int64_t limit_us, const char *command, target_answer_fn *done, void *context)
+{
+    const struct question question = {.command = command, .limit_us = limit_us, .done = done, .context = context};
+    return target_begin_question(target, &question);
 }
 
 /* Reports of the probe. */
@@ -181,6 +198,15 @@ void target_probe_failed(struct target *target, const char *why)
         target_end_polled(target, false);
     else if (wanted)
         target_fail_question(target, line);
+}
+
+void target_probe_said(struct target *target, bool ok, const char *text)
+{
+    bool wanted = target->link.busy == BUSY_QUESTION && !target->link.abandoned;
+    target->link.answered = true;
+    target_link_idle(target);
+    if (wanted)
+        target_finish_question(target, ok, text);
 }
 
 void target_probe_ended(struct target *target, const struct probe_ends *ends)

@@ -467,6 +467,40 @@ END_TEST
 
 /* Parameters, names. */
 
+/* One command at its turn; its answer has no sessions, and the next look has its own. */
+START_TEST(a_command_is_said)
+{
+    ck_assert_int_eq(target_say(target, LIMIT_US, "CLIENT KILL ID 7", answered, &answers), 0);
+    ck_assert_int_eq(target_say(target, LIMIT_US, "PING", answered, &answers), -1);
+    ck_assert_int_eq(errno, EBUSY);
+    run_until(&answers, 1);
+    ck_assert(last.ok && last.count == 0 && server.kills == 1 && server.lists == 0);
+    ck_assert_str_eq(last.why, "");
+    ask(LIMIT_US);
+    run_until(&answers, 2);
+    ck_assert(last.ok && last.count == 2);
+    ck_assert_int_eq(target_say(target, LIMIT_US, "PING", answered, &answers), 0);
+    run_until(&answers, 3);
+    ck_assert(last.ok && last.count == 0);
+    ck_assert_str_eq(last.why, "OK");
+}
+END_TEST
+
+START_TEST(a_command_that_is_refused_or_not_answered)
+{
+    server.kill_refused = true;
+    ck_assert_int_eq(target_say(target, LIMIT_US, "CLIENT KILL ID 7", answered, &answers), 0);
+    run_until(&answers, 1);
+    ck_assert(!last.ok);
+    ck_assert_ptr_nonnull(strstr(last.why, "NOPERM no kill"));
+    server.silent = true;
+    ck_assert_int_eq(target_say(target, 50000, "PING", answered, &answers), 0);
+    run_until(&answers, 2);
+    ck_assert(!last.ok && last.count == 0);
+    ck_assert_ptr_nonnull(strstr(last.why, "no answer after"));
+}
+END_TEST
+
 START_TEST(parameters)
 {
     static const char params[] = "host=a\0password=x=y\0empty=\0";
@@ -566,7 +600,7 @@ int main(void)
         all_sessions_are_commanded_in_one_turn, whether_it_is_gone_is_asked_soon_at_first,
         a_command_whose_answer_was_lost_counts, a_refused_command_says_why, of_a_server_that_is_gone_nothing_is_known,
         no_session_named_is_answered_too,
-        questions_and_ends_take_turns, parameters, a_bad_message_makes_no_target,
+        questions_and_ends_take_turns, a_command_is_said, a_command_that_is_refused_or_not_answered, parameters, a_bad_message_makes_no_target,
         localhost_is_resolved_and_never_from_within_the_call, a_cancelled_lookup_says_nothing, a_target_by_name};
     Suite *suite = suite_create("targets");
     TCase *cases = tcase_create("target");
