@@ -12,6 +12,8 @@
  *                        TARGET_STATE × targets: before the ROWS of each look
  *                        ENDED: one for each END
  *
+ * `lastcall-agent --probe` (for `lastcall doctor`) gets SETTINGS, TARGET × n, READY, answers by FOUND × n, and ends.
+ *
  * The agent states facts and decides nothing about the app. Times are microseconds of CLOCK_MONOTONIC on this host
  * unless a name says otherwise; -1 means "not known" in every signed field. */
 #ifndef WIRE_MESSAGE_H
@@ -31,6 +33,7 @@ enum message_kind {
     MESSAGE_TARGET_STATE,
     MESSAGE_ROWS,
     MESSAGE_ENDED,
+    MESSAGE_FOUND,
     MESSAGE_KINDS /* their number plus one */
 };
 
@@ -201,6 +204,29 @@ struct message_ended {
     uint16_t reserved;
     char why[128];            /* of the first one that is not ended; else empty */
     uint8_t how[];            /* enum ended_how */
+};
+
+/* One thing that was tried, and what came of it. What is not told is not known. */
+enum found_what {
+    FOUND_SOCKETS,     /* can sockets be looked at by sock_diag? no: text says by what else, or why not at all */
+    FOUND_REACHED,     /* did the target answer a look? no: why not; took_us: how long the look's answer took */
+    FOUND_VERSION,     /* text: what the server calls itself */
+    FOUND_UNCHANGED,   /* does it see the address that our socket has? */
+    FOUND_TRACKS,      /* postgres: track_activities; the states of sessions are told */
+    FOUND_SEES_OTHERS, /* postgres: other roles' sessions, too; text: our role, as SQL writes it */
+    FOUND_ENDS_OTHERS, /* postgres: the same for ending them; pgbouncer: an admin; redis: CLIENT KILL */
+    FOUND_KINDS
+};
+enum found_answer { FOUND_UNKNOWN, FOUND_NO, FOUND_YES };
+struct message_found {
+    struct message_header header;
+    int16_t target;           /* its index; -1: of no target */
+    uint8_t what;             /* enum found_what */
+    uint8_t answer;           /* enum found_answer */
+    uint8_t kind;             /* enum target_kind: what the target turned out to be; 0: not known, or none */
+    uint8_t reserved[3];
+    int64_t took_us;          /* -1: not told */
+    char text[256];           /* one line, escaped, no password; may be empty */
 };
 
 /* True when `size` bytes at `packet` are one whole message of a known kind, of exactly its size, with counts and

@@ -2,7 +2,7 @@
  *
  * One loop, nothing waits. It decides nothing, touches no socket of the app, and lives as long as the channel on
  * descriptor 3 does: no signal but SIGKILL ends it, since a signal to the process group (^C, `docker stop`) comes when
- * the supervisor needs it most. */
+ * the supervisor needs it most. With --probe it tells `lastcall doctor` what it finds here, and ends: agent/probe.h. */
 #include <errno.h>
 #include <ev.h>
 #include <fcntl.h>
@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "agent/link.h"
+#include "agent/probe.h"
 #include "agent/sampler.h"
 #include "common/fd.h"
 #include "common/log.h"
@@ -147,13 +148,18 @@ int main(int argc, char **argv)
 {
     if (argc == 2 && strcmp(argv[1], "--version") == 0)
         return printf("lastcall-agent %s\n", LASTCALL_VERSION) < 0;
-    if (argc > 1 || !has_channel()) {
-        fprintf(stderr, "lastcall-agent: started by lastcall only, its channel on descriptor 3; takes --version\n");
+    bool probe = argc == 2 && strcmp(argv[1], "--probe") == 0;
+    if (argc > 1 + probe || !has_channel()) {
+        fprintf(stderr, "lastcall-agent: started by lastcall only, its channel on descriptor 3;"
+                        " takes --version and --probe\n");
         return EXIT_USAGE;
     }
-    ignore_signals();
     fcntl(CHANNEL_FD, F_SETFD, FD_CLOEXEC);
     log_init("lastcall-agent", LOG_LEVEL_INFO);
+    signal(SIGPIPE, SIG_IGN);
+    if (probe)
+        return probe_run(CHANNEL_FD);
+    ignore_signals();
     offer_to_oom_killer();
     return run();
 }

@@ -104,6 +104,16 @@ static const struct field_rule ended_rules[] = {
     LAST_RULE,
 };
 
+static const struct field_rule found_rules[] = {
+    SIGNED(struct message_found, target, -1, WIRE_TARGETS - 1),
+    UNSIGNED(struct message_found, what, 0, FOUND_KINDS - 1),
+    UNSIGNED(struct message_found, answer, FOUND_UNKNOWN, FOUND_YES),
+    UNSIGNED(struct message_found, kind, 0, TARGET_REDIS),
+    SIGNED(struct message_found, took_us, -1, INT64_MAX),
+    STRING(struct message_found, text),
+    LAST_RULE,
+};
+
 static const struct field_rule how_rules[] = {
     {0, sizeof(uint8_t), FIELD_UNSIGNED, ENDED_UNKNOWN, ENDED_STILL_THERE},
     LAST_RULE,
@@ -128,6 +138,7 @@ static const struct message_shape shapes[MESSAGE_KINDS] = {
     [MESSAGE_ROWS] = {"ROWS", sizeof(struct message_rows), sizeof(struct handle_row), WIRE_ROWS, rows_rules, row_rules},
     [MESSAGE_END] = {"END", sizeof(struct message_end), sizeof(struct end_session), WIRE_SESSIONS, end_rules, no_rules},
     [MESSAGE_ENDED] = {"ENDED", sizeof(struct message_ended), sizeof(uint8_t), WIRE_SESSIONS, ended_rules, how_rules},
+    [MESSAGE_FOUND] = FIXED_SHAPE("FOUND", struct message_found, found_rules),
 };
 
 /* The elements begin where the fixed part ends, and the largest message fits into a packet. */

@@ -60,11 +60,19 @@ static void use_ended(const void *packet)
     require(strlen(ended->why) < sizeof ended->why);
 }
 
+static void use_found(const void *packet)
+{
+    const struct message_found *found = packet;
+    require(found->target >= -1 && found->target < WIRE_TARGETS && found->what < FOUND_KINDS);
+    require(found->answer <= FOUND_YES && strlen(found->text) < sizeof found->text);
+}
+
 static void (*const use[MESSAGE_KINDS])(const void *) = {
     [MESSAGE_TARGET] = use_target,
     [MESSAGE_ROWS] = use_rows,
     [MESSAGE_TARGET_STATE] = use_state,
     [MESSAGE_ENDED] = use_ended,
+    [MESSAGE_FOUND] = use_found,
 };
 
 static void try_packet(const void *packet, size_t size)

@@ -76,8 +76,17 @@ static void make_ended(void)
     message->how[2] = ENDED_STILL_THERE;
 }
 
-static void (*const makers[])(void) = {make_settings, make_target, make_ready, make_look,
-                                       make_state,    make_rows,   make_end,   make_ended};
+static void make_found(void)
+{
+    struct message_found *message = begin(sizeof *message, MESSAGE_FOUND, 0);
+    message->target = -1;
+    message->what = FOUND_KINDS - 1;
+    message->answer = FOUND_YES;
+    message->took_us = -1;
+}
+
+static void (*const makers[])(void) = {make_settings, make_target, make_ready, make_look, make_state,
+                                       make_rows,     make_end,    make_ended, make_found};
 enum { MAKERS = sizeof makers / sizeof makers[0] };
 _Static_assert(MAKERS == MESSAGE_KINDS - 1, "a maker for each kind");
 
