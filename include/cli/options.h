@@ -8,13 +8,13 @@
 
 #include "config/config.h"
 
-enum verb { VERB_RUN = 1, VERB_DRAIN = 2, VERB_RESUME = 4, VERB_STATUS = 8, VERB_CHECK = 16 };
+enum verb { VERB_RUN = 1, VERB_DRAIN = 2, VERB_RESUME = 4, VERB_STATUS = 8, VERB_CHECK = 16, VERB_DOCTOR = 32 };
 
 enum { EXIT_USAGE = 2, EXIT_START_FAILURE = 125, OPTIONS_MOST = 32 };
 
 struct options {
     enum verb verb;
-    struct config_option config[OPTIONS_MOST]; /* run, check: what sets keys */
+    struct config_option config[OPTIONS_MOST]; /* run, check, doctor: what sets keys */
     size_t config_count;
     int verbosity;          /* of -v and -q, while parsing */
     const char *name;       /* drain, resume, status: the NAME operand; NULL: none given */

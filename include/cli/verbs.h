@@ -15,4 +15,7 @@ int verb_status(int argc, char **argv);
 /* Validates and prints what is in force: 0, or 1 after printing all that is wrong. */
 int verb_check(int argc, char **argv);
 
+/* Tries what works here and prints it: 0 all that is needed, 1 something is missing or not known. */
+int verb_doctor(int argc, char **argv);
+
 #endif

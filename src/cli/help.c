@@ -14,6 +14,7 @@ static const struct verb_help {
     {VERB_RESUME, "lastcall resume [NAME] [-o json]", "call a drain off"},
     {VERB_STATUS, "lastcall status [NAME] [--ready] [-o json]", "what a running lastcall sees and does"},
     {VERB_CHECK, "lastcall check [options] [-o json]", "validate the configuration, print what is in force"},
+    {VERB_DOCTOR, "lastcall doctor [options] [-o json]", "what works here, what does not, and the line that cures it"},
 };
 
 static void print_usage(FILE *stream)
@@ -55,7 +56,7 @@ static void print_own(enum verb verb, FILE *stream)
 
 void help_print(enum verb verb, FILE *stream)
 {
-    if (verb != VERB_RUN && verb != VERB_CHECK) {
+    if (verb != VERB_RUN && verb != VERB_CHECK && verb != VERB_DOCTOR) {
         print_own(verb, stream);
         return;
     }
@@ -63,6 +64,5 @@ void help_print(enum verb verb, FILE *stream)
     fprintf(stream, "\noptions (each also LASTCALL_... in the environment and a key of the file, in this order):\n");
     print_key_options(stream);
     fprintf(stream, "  -g | -c                signal the app's process group | only its main process\n"
-                    "  -v | -q                log more | less        -o json   machine-readable output of a verb\n"
-                    "  --help, --version\n");
+                    "  -v | -q                log more | less        -o json   a verb's JSON     --help, --version\n");
 }

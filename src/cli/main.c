@@ -38,7 +38,7 @@ static const struct verb_row {
     int (*call)(int argc, char **argv);
 } verb_rows[] = {
     {VERB_RUN, run_from_verb}, {VERB_DRAIN, verb_drain}, {VERB_RESUME, verb_resume}, {VERB_STATUS, verb_status},
-    {VERB_CHECK, verb_check},
+    {VERB_CHECK, verb_check}, {VERB_DOCTOR, verb_doctor},
 };
 
 static int call_verb(enum verb verb, int argc, char **argv)

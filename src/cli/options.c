@@ -18,6 +18,7 @@ static const struct verb_name {
     const char *name;
 } verb_names[] = {
     {VERB_RUN, "run"}, {VERB_DRAIN, "drain"}, {VERB_RESUME, "resume"}, {VERB_STATUS, "status"}, {VERB_CHECK, "check"},
+    {VERB_DOCTOR, "doctor"},
 };
 enum { VERBS = sizeof verb_names / sizeof *verb_names };
 
@@ -148,7 +149,7 @@ static bool say_license(struct options *options, const struct option_row *row, c
 /* ---- the table; options of keys follow from config/keys.h ---- */
 
 #define RUN VERB_RUN
-#define CONFIGURED (VERB_RUN | VERB_CHECK)
+#define CONFIGURED (VERB_RUN | VERB_CHECK | VERB_DOCTOR)
 #define CLIENTS (VERB_DRAIN | VERB_RESUME | VERB_STATUS)
 #define ALL (CONFIGURED | CLIENTS)
 #define NOT_YET "is not supported yet"
@@ -166,7 +167,7 @@ const struct option_row option_rows[] = {
     {NULL, 'l', NULL, RUN, say_license, NULL, NULL, NULL},
     {"now", 0, NULL, VERB_DRAIN, set_now, NULL, NULL, "skip to the next phase"},
     {"ready", 0, NULL, VERB_STATUS, set_ready, NULL, NULL, "exit with 0 only while the app runs and nothing stops it"},
-    {"output", 'o', "json", CLIENTS | VERB_CHECK, set_format, NULL, NULL, "print JSON"},
+    {"output", 'o', "json", CLIENTS | VERB_CHECK | VERB_DOCTOR, set_format, NULL, NULL, "print JSON"},
     {"example", 0, NULL, VERB_CHECK, set_example, NULL, NULL, NULL},
     {"reference", 0, NULL, VERB_CHECK, set_reference, NULL, NULL, NULL},
     {"help", 'h', NULL, ALL, say_help, NULL, NULL, NULL},

@@ -159,13 +159,14 @@ START_TEST(test_names)
     ck_assert_int_eq(options_find_verb("drian"), 0);
     ck_assert_str_eq(options_nearest_verb("drian"), "drain");
     ck_assert_str_eq(options_nearest_verb("chekc"), "check");
+    ck_assert_str_eq(options_nearest_verb("docter"), "doctor");
     ck_assert_ptr_null(options_nearest_verb("node"));
 }
 END_TEST
 
 START_TEST(test_help)
 {
-    static const enum verb verbs[] = {VERB_RUN, VERB_DRAIN, VERB_RESUME, VERB_STATUS, VERB_CHECK};
+    static const enum verb verbs[] = {VERB_RUN, VERB_DRAIN, VERB_RESUME, VERB_STATUS, VERB_CHECK, VERB_DOCTOR};
     struct options options;
     int lines = 0;
     ck_assert(!parse(&options, verbs[_i], "x --help"));
@@ -212,7 +213,7 @@ int main(void)
     tcase_add_loop_test(tcase, test_refused, 0, sizeof refused / sizeof *refused);
     tcase_add_test(tcase, test_verbs);
     tcase_add_test(tcase, test_names);
-    tcase_add_loop_test(tcase, test_help, 0, 5);
+    tcase_add_loop_test(tcase, test_help, 0, 6);
     tcase_add_loop_test(tcase, test_version, 0, 2);
     tcase_add_test(tcase, test_too_many);
     suite_add_tcase(suite, tcase);
