@@ -698,6 +698,31 @@ START_TEST(what_stays_open_after_the_release_is_gathered_again)
 }
 END_TEST
 
+/* A release that will take long begins when all have their whole time: what has little left is parked first. */
+START_TEST(what_is_held_is_parked_before_a_long_release)
+{
+    marks(2);
+    in_transaction(0);
+    scene_until(&scene, STAGE_GATHER, MS);
+    scene_writes(&scene, 1, 20);
+    go(MS);
+    ck_standing(&scene, 1, STANDING_HELD);
+    if (_i) { /* somebody connects */
+        scene.facts.count = 3;
+        scene.rows[2] = scene_row(3, POSTGRES);
+    }
+    go(MS);
+    scene.rows[1].timer_ms = 90;
+    scene_reply_comes(&scene, 0, 10);
+    scene.rows[0].state = SESSION_IDLE;
+    scene.rows[0].state_change++;
+    for (int i = 0; i < 30 && scene.hold.stage == STAGE_GATHER && !stepped(1); i++)
+        go(MS);
+    ck_assert_int_eq(scene.hold.stage, _i ? STAGE_GATHER : STAGE_RELEASE);
+    ck_assert_int_eq(stepped(1), _i);
+}
+END_TEST
+
 START_TEST(what_is_short_after_the_release_is_not)
 {
     marks(1);
@@ -1141,6 +1166,7 @@ static Suite *make_suite(void)
     tcase_add_test(tcase, frozen_nothing_is_ordered);
     tcase_add_loop_test(tcase, a_held_write_has_time_left, 0, TIMES_LEFT);
     tcase_add_test(tcase, what_stays_open_after_the_release_is_gathered_again);
+    tcase_add_loop_test(tcase, what_is_held_is_parked_before_a_long_release, 0, 2);
     tcase_add_test(tcase, what_is_short_after_the_release_is_not);
     tcase_add_test(tcase, resting_releases_nobody);
     tcase_add_test(tcase, what_appears_or_goes_moves);

@@ -95,7 +95,8 @@ struct hold {
     struct hold_count counted;   /* of the last round */
     unsigned gathering;          /* in it, so many were in flight that GATHER waits for: not Redis' that run unmarked */
     unsigned leaving;            /* in it, so many were held that would leave by themselves too soon */
-    bool missed;                 /* a release was out of step: what is held began to leave while others were under way */
+    bool missed;                 /* a release was out of step: what is held began to leave while others were under way; or
+                                  * the app makes new connections, and it will be */
     unsigned behind;             /* then, in the last round: held, and to be parked before the next release */
     bool mixed[WIRE_TARGETS];    /* in it, a session joined by name only was busy: which handle is its, is a guess */
     bool at_work;                /* in it, something was in flight that was not only starting up */

@@ -169,6 +169,7 @@ static bool look_at_row(struct hold *hold, const struct facts *facts, size_t i, 
         return false;
     int64_t quiet_since_us = handle->quiet_since_us;
     handle->appeared |= handle->round == 0 && hold->round > 1;
+    hold->missed |= handle->appeared; /* who connects anew takes long to read all that is released */
     handle->was_open = handle->round && handle->standing == STANDING_IN_FLIGHT && handle->open;
     bool in_transaction = handle->was_open && handle->app_turn;
     bool moved = history_notes_movement(handle, row, now_us);
