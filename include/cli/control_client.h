@@ -10,8 +10,8 @@ int control_client_ask(int fd, enum control_verb verb, unsigned flags);
 
 enum control_heard { CONTROL_HEARD_ERROR = -1, CONTROL_HEARD_END, CONTROL_HEARD_REPLY };
 
-/* Waits for the next reply, limit_ms at most (-1: for ever). REPLY: its strings are ended and fit to be printed. END: the
- * supervisor closed the connection. ERROR and errno: ETIMEDOUT, EPROTO (it is no lastcall of ours), … */
+/* Waits for the next reply, limit_ms at most (-1: for ever). REPLY: its strings are ended and fit to be printed. END:
+ * the supervisor closed the connection. ERROR and errno: ETIMEDOUT, EPROTO (it is no lastcall of ours), … */
 enum control_heard control_client_hear(int fd, struct control_reply *reply, int limit_ms);
 
 /* What such an errno means, for people. */

@@ -35,7 +35,8 @@ bool options_parse(struct options *options, enum verb verb, int argc, char **arg
 /* Goes on parsing into the same struct: for "lastcall -v run --grace 5s -- command". */
 bool options_parse_more(struct options *options, int argc, char **argv);
 
-/* "lastcall: …" to standard error, one line. Returns the exit code for it: EXIT_START_FAILURE for run, else EXIT_USAGE. */
+/* "lastcall: …" to standard error, one line. Returns the exit code for it: EXIT_START_FAILURE
+ * for run, else EXIT_USAGE. */
 int options_complain(enum verb verb, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* The verb of that name, or 0. */

@@ -19,8 +19,8 @@ struct process_tree {
 int process_tree_read(struct process_tree *tree, pid_t root, pid_t except);
 void process_tree_finish(struct process_tree *tree);
 
-/* Has `pid` a child but `except`? Zombies count. Much cheaper than its tree, and the same answer to "is nothing left?" where
- * `pid` adopts its orphans. 1: yes; 0: no; -1 and errno. Allocates nothing. */
+/* Has `pid` a child but `except`? Zombies count. Much cheaper than its tree, and the same answer to "is nothing left?"
+ * where `pid` adopts its orphans. 1: yes; 0: no; -1 and errno. Allocates nothing. */
 int process_has_child(pid_t pid, pid_t except);
 
 /* The fields of /proc/PID/stat that lastcall uses. */

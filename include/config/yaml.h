@@ -1,5 +1,6 @@
 /* YAML into a flat list of entries, each with its full key and its place. Knows the form, not the meaning: which keys
- * there are is file.h's. By libyaml's events, so that aliases cannot multiply and every error has a line and a column. */
+ * there are is file.h's. By libyaml's events, so that aliases cannot multiply and every error
+ * has a line and a column. */
 #ifndef CONFIG_YAML_H
 #define CONFIG_YAML_H
 

@@ -14,8 +14,9 @@ union channel_packet {
 /* A pair of connected, non-blocking, close-on-exec ends. Returns 0, or -1 and errno. */
 int channel_open_pair(int ends[2]);
 
-/* Sends one message (its header.size bytes). Returns 0, or -1 and errno: EAGAIN when the other side does not read, EINVAL
- * when it is no valid message (a bug of the caller), EPIPE when the other end is closed. Never raises SIGPIPE. */
+/* Sends one message (its header.size bytes). Returns 0, or -1 and errno: EAGAIN when the other side does
+ * not read, EINVAL when it is no valid message (a bug of the caller), EPIPE when the other end is
+ * closed. Never raises SIGPIPE. */
 int channel_send(int fd, const void *message);
 
 /* Receives one message. Returns its size; 0 at the end of the stream; -1 and errno: EAGAIN when there is none,

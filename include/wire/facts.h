@@ -1,5 +1,5 @@
-/* All that the agent said about one look, in one piece. Pure data: no message, no descriptor, no clock is needed to read
- * it, so the hold and the report can be tested without an agent. */
+/* All that the agent said about one look, in one piece. Pure data: no message, no descriptor, no clock is needed to
+ * read it, so the hold and the report can be tested without an agent. */
 #ifndef WIRE_FACTS_H
 #define WIRE_FACTS_H
 

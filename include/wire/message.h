@@ -108,7 +108,7 @@ struct message_target_state {
     int32_t server_sessions; /* all sessions the server has; -1 */
     int32_t server_max;      /* its limit; -1 */
     uint8_t translated;      /* 1: addresses change on the way: exact joins are impossible */
-    uint8_t kind;            /* enum target_kind: what it turned out to be (a postgres target may be a PgBouncer); 0: as told */
+    uint8_t kind;            /* enum target_kind: what it is (a postgres target may be a PgBouncer); 0: as told */
     uint8_t reserved[6];
     char why[128];           /* up != TARGET_UP or !answered: the reason, one line, no password; else empty */
 };

@@ -21,7 +21,8 @@ enum postgres_column {
     POSTGRES_WAITS_FOR_CLIENT, /* t, f; NULL: it waits for nothing, or no right to see */
     POSTGRES_APPLICATION_NAME,
     POSTGRES_QUERY,            /* NULL: not asked for */
-    POSTGRES_HAS_TRANSACTION,  /* t, f: it holds its own virtual transaction's lock; NULL: the state is told, or not known */
+    POSTGRES_HAS_TRANSACTION,  /* t, f: it holds its own virtual transaction's lock; NULL: the state is told, or not
+                                * known */
     POSTGRES_COLUMNS
 };
 

@@ -51,10 +51,10 @@ typedef void target_ended_fn(void *context, struct target *target, uint32_t requ
 struct target *target_create(struct ev_loop *loop, const struct message_target *message, const char *application_name);
 void target_destroy(struct target *target);
 
-/* Asks for the sessions. `want_text`: with the queries' beginnings. The answer comes by `done` once, at the latest after
- * limit_us, always from the loop, never from within this call. For PgBouncer and Redis two answers are awaited, so that
- * what a client had sent before this call was read by the time of the second. Returns 0, or -1 and EBUSY: one is asked.
- */
+/* Asks for the sessions. `want_text`: with the queries' beginnings. The answer comes by `done` once, at the latest
+ * after limit_us, always from the loop, never from within this call. For PgBouncer and Redis two answers are
+ * awaited, so that what a client had sent before this call was read by the time of the second. Returns 0, or -1
+ * and EBUSY: one is asked. */
 int target_ask(struct target *target, int64_t limit_us, bool want_text, target_answer_fn *done, void *context);
 
 /* Says one command to the server and gives its answer, as target_ask() gives the sessions: `why` holds the first value
@@ -62,8 +62,8 @@ int target_ask(struct target *target, int64_t limit_us, bool want_text, target_a
  * query, a command of PgBouncer's console, words for Redis with blanks between. */
 int target_say(struct target *target, int64_t limit_us, const char *command, target_answer_fn *done, void *context);
 
-/* Ends sessions by server command as struct message_end says; `done` comes once, at the latest after wait_ms + linger_ms
- * plus 100 ms. May run beside a probe: it waits for its turn. Returns 0, or -1 and errno. */
+/* Ends sessions by server command as struct message_end says; `done` comes once, at the latest after wait_ms +
+ * linger_ms plus 100 ms. May run beside a probe: it waits for its turn. Returns 0, or -1 and errno. */
 int target_end_sessions(struct target *target, const struct message_end *message, target_ended_fn *done, void *context);
 
 const struct message_target *target_message(const struct target *target);

@@ -22,7 +22,8 @@ struct delivery {
  * of its own namespace, ignores or catches the signal gets it alone. One exception: npm catches it and passes it to the
  * shell that it has started, and to nobody else; what that shell waits for gets it, too. A zombie gets nothing.
  * `tree` is the app tree. Returns 0, or -1 and errno. */
-int delivery_plan(struct delivery *delivery, enum deliver_to to, int signo, pid_t main, const struct process_tree *tree);
+int delivery_plan(struct delivery *delivery, enum deliver_to to, int signo, pid_t main,
+                  const struct process_tree *tree);
 
 /* Plan before a freeze where it matters: a process that was stopped on its way into a signal handler shows the signals
  * that this handler blocks, and is not said to end at once. */

@@ -22,8 +22,8 @@ struct freeze {
 /* Sends SIGSTOP to every descendant of `root` except `except`'s. Returns 0, or -1 and errno. */
 int freeze_begin(struct freeze *freeze, pid_t root, pid_t except, int64_t now_us);
 
-/* Are all stopped (T, t, or gone; every thread of them)? Also stops processes that were forked meanwhile. A process in D
- * is not stopped. 1: yes; 0: not yet; -1 and errno. One pass over procfs, no waiting. */
+/* Are all stopped (T, t, or gone; every thread of them)? Also stops processes that were forked meanwhile. A process in
+ * D is not stopped. 1: yes; 0: not yet; -1 and errno. One pass over procfs, no waiting. */
 int freeze_is_complete(struct freeze *freeze, pid_t root, pid_t except, int64_t now_us);
 
 /* The last pass took over 20 ms, and over 5 ms of the processor (so it is not we who had to wait for one): with so many

@@ -1,5 +1,5 @@
-/* How often something costly may be done from the loop: it takes no more than a fifth of one processor. Pure: the caller
- * measures, in microseconds of the monotonic clock and of the thread's own processor time. */
+/* How often something costly may be done from the loop: it takes no more than a fifth of one processor. Pure: the
+ * caller measures, in microseconds of the monotonic clock and of the thread's own processor time. */
 #ifndef SUPERVISOR_APP_PACE_H
 #define SUPERVISOR_APP_PACE_H
 

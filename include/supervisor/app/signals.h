@@ -24,7 +24,8 @@ int signals_open(uint64_t *ignored);
 int signals_take(int fd, struct taken_signal *signal);
 
 /* Every signal's disposition becomes the default, and "ignore" for the bits in `still_ignored`. Replaces the signal
- * mask (`before`: the former one; NULL is fine). Both raw, all 64 bits, async-signal-safe. Return 0, or -1 and errno. */
+ * mask (`before`: the former one; NULL is fine). Both raw, all 64 bits, async-signal-safe.
+ * Return 0, or -1 and errno. */
 int signals_reset(uint64_t still_ignored);
 int signals_set_mask(uint64_t mask, uint64_t *before);
 

@@ -17,9 +17,9 @@ struct terminal {
 void terminal_open(struct terminal *terminal);
 void terminal_close(struct terminal *terminal);
 
-/* The app's group got stopped by the terminal (SIGTSTP, SIGTTIN, SIGTTOU): take the terminal back and stop ourselves, or
- * continue the app at once when nobody could continue us. Returns when somebody continued us; the terminal is then given
- * to the app again if we are in the foreground, and the app is continued. */
+/* The app's group got stopped by the terminal (SIGTSTP, SIGTTIN, SIGTTOU): take the terminal back and stop ourselves,
+ * or continue the app at once when nobody could continue us. Returns when somebody continued us; the terminal is then
+ * given to the app again if we are in the foreground, and the app is continued. */
 void terminal_app_stopped(struct terminal *terminal);
 
 /* SIGCONT came: give the terminal to the app if our group has it. The caller continues the app. */

@@ -15,7 +15,8 @@ struct user {
     char name[64], home[256];
 };
 
-/* "name", "name:group", "uid", "uid:gid". A number without an entry: gid the same, home "/". Returns 0, or -1 and why. */
+/* "name", "name:group", "uid", "uid:gid". A number without an entry: gid the same, home "/".
+ * Returns 0, or -1 and why. */
 int user_look_up(struct user *user, const char *text, struct error *error);
 
 /* setgroups, setresgid, setresuid, for good; checks that there is no way back. Nothing to do when we are that user.

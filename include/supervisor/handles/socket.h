@@ -18,7 +18,7 @@ int socket_read_counters(int fd, struct socket_counters *counters);
 /* The peer has ended its stream, or the connection is no more. TCP and AF_UNIX. */
 bool socket_peer_has_closed(int fd);
 
-/* The marks, DESIGN "Holding". -1 and errno. */
+/* The marks: what each of them keeps back is said in src/supervisor/hold/README.md. -1 and errno. */
 int socket_set_cork(int fd, bool on);      /* TCP_CORK; off: what is queued goes */
 int socket_get_cork(int fd);               /* 1, 0, -1 */
 bool socket_blocks(int fd);                /* O_NONBLOCK is off */

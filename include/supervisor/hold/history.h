@@ -74,7 +74,8 @@ size_t history_forget(struct hold *hold);
 void classify_handle(struct hold *hold, struct hold_handle *handle, const struct handle_row *row,
                      const struct hold_hint *hint, int64_t now_us);
 
-/* Is it a Redis handle while Redis is not held? Nothing waits for it then, unless it is between MULTI and EXEC (hold.c). */
+/* Is it a Redis handle while Redis is not held? Nothing waits for it then, unless it is between
+ * MULTI and EXEC (hold.c). */
 bool hold_runs_unmarked(const struct hold *hold, const struct handle_row *row);
 /* Fills hold->orders for the rows of a round that was classified, and learns whose each handle is (orders.c). */
 void orders_give(struct hold *hold, const struct facts *facts, const struct hold_hint *hints, int64_t now_us);

@@ -1,7 +1,7 @@
-/* Holding: the facts of a round → where each handle stands, which marks it gets, and whether all is still. Pure: no I/O,
- * no clock of its own; the memory of what was seen before is in struct hold.
+/* Holding: the facts of a round → where each handle stands, which marks it gets, and whether all is still. Pure: no
+ * I/O, no clock of its own; the memory of what was seen before is in struct hold.
  *
- * Where a handle stands (the words are the design's):
+ * Where a handle stands:
  *   in flight   a transaction is open, a request has no reply yet, or a reply is unread. Not known counts as in flight.
  *   idle        answered, and nothing under way
  *   parked      at its boundary: session idle, the reply arrived, the app was not woken up for it (brake)
@@ -48,7 +48,7 @@ struct hold_order {
     bool cork, brake;        /* the marks it shall have from now on */
     bool step;               /* send exactly what is queued */
     bool blocking_too;       /* the brake is meant for a blocking socket as well */
-    int32_t nudge;           /* the thread whose recv(2) has taken bytes under a brake, and is to return them; 0: none */
+    int32_t nudge;           /* the thread whose recv(2) took bytes under a brake, and is to return them; 0: none */
 };
 
 struct hold_count {
@@ -95,8 +95,8 @@ struct hold {
     struct hold_count counted;   /* of the last round */
     unsigned gathering;          /* in it, so many were in flight that GATHER waits for: not Redis' that run unmarked */
     unsigned leaving;            /* in it, so many were held that would leave by themselves too soon */
-    bool missed;                 /* a release was out of step: what is held began to leave while others were under way; or
-                                  * the app makes new connections, and it will be */
+    bool missed;                 /* out of step: what is held began to leave while others were under way; or the app
+                                  * makes new connections, and it will be */
     unsigned behind;             /* then, in the last round: held, and to be parked before the next release */
     bool mixed[WIRE_TARGETS];    /* in it, a session joined by name only was busy: which handle is its, is a guess */
     bool at_work;                /* in it, something was in flight that was not only starting up */
@@ -112,7 +112,8 @@ void hold_finish(struct hold *hold);
 /* One round. `hints` has one entry a row, or is NULL (nothing is known). `frozen`: the app's processes are stopped, so
  * nothing more can be written. Fills orders, standings and counted. Returns true when all is still: nothing in flight
  * but what was given up, no reply unread, and no byte moved for 10 ms. False also when there was no memory. */
-bool hold_round(struct hold *hold, const struct facts *facts, const struct hold_hint *hints, bool frozen, int64_t now_us);
+bool hold_round(struct hold *hold, const struct facts *facts, const struct hold_hint *hints, bool frozen,
+                int64_t now_us);
 
 /* Would it help to know who waits? True after a round in which some handle's standing hung on it. */
 bool hold_wants_hints(const struct hold *hold);

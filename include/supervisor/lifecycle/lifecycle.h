@@ -1,4 +1,5 @@
-/* The life of a stop: a pure function of (phase, event, clock) → (phase, actions). No I/O, no clock of its own, no memory.
+/* The life of a stop: a pure function of (phase, event, clock) → (phase, actions). No I/O, no clock
+ * of its own, no memory.
  *
  * The phases, what each waits for and what ends it:
  *
@@ -103,7 +104,7 @@ struct lifecycle {
     int64_t deadline_us;       /* of this phase; INT64_MAX: none */
     struct lifecycle_deadlines deadlines;
     bool drain_only;           /* `drain` was asked, no stop signal came yet */
-    bool ends_at_once;         /* set by the loop: the stop signal would end the app at once: it may be held for longer */
+    bool ends_at_once;         /* set by the loop: the signal would end the app at once: it may be held for longer */
     bool no_hands;             /* set by the loop: no socket of the app can be duplicated here */
     bool no_freeze;            /* set by the loop: FROZEN comes, but the app runs on: it has too many processes */
     bool kill_next;            /* HOLDING before SIGKILL, not before the stop signal */
@@ -124,7 +125,7 @@ struct lifecycle_deadlines lifecycle_deadlines_of(int64_t began_us, int64_t grac
 void lifecycle_step(struct lifecycle *lifecycle, enum lifecycle_event event, int64_t now_us,
                     struct lifecycle_actions *actions);
 
-/* The name for people, one of the eight of the design; never NULL. */
+/* The name for people, one of eight; never NULL. */
 const char *phase_public_name(enum phase phase);
 const char *phase_name(enum phase phase);
 const char *event_name(enum lifecycle_event event);

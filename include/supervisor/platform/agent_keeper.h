@@ -32,9 +32,9 @@ struct agent_keeper_user {
     void (*started)(void *context, pid_t pid);                 /* it runs and has been told its targets */
     void (*facts)(void *context, const struct facts *facts);   /* a whole look; valid until the call returns */
     void (*ended)(void *context, const struct message_ended *ended); /* an END was answered; the same */
-    /* Once for each agent that was lost, at once: looks and ENDs under way will not be answered. One that ends before it
-     * could be told its targets is lost without having been `started`. NOT_THERE comes only when it is new. `why` is one
-     * line for people, valid until the call returns. */
+    /* Once for each agent that was lost, at once: looks and ENDs under way will not be answered. One that ends before
+     * it could be told its targets is lost without having been `started`. NOT_THERE comes only when it is new. `why` is
+     * one line for people, valid until the call returns. */
     void (*lost)(void *context, enum agent_loss loss, const char *why);
 };
 
@@ -60,8 +60,8 @@ void agent_keeper_kill(struct agent_keeper *keeper);
 /* While a stop is under way a lost agent is started again at once, then every 0.1 s. */
 void agent_keeper_hurry(struct agent_keeper *keeper, bool hurry);
 
-/* A child was reaped, or stopped. Returns true when it was the agent (which is then forgotten or started again; a stopped
- * one is lost at once). */
+/* A child was reaped, or stopped. Returns true when it was the agent (which is then forgotten or started again; a
+ * stopped one is lost at once). */
 bool agent_keeper_reaped(struct agent_keeper *keeper, const struct reaped *reaped);
 
 /* The agent's pid until it is reaped, else 0. Not part of the app tree. */
@@ -80,11 +80,12 @@ struct look_wants {
 
 /* Asks for a look; an unanswered one is replaced. `look` is not 0, which means a sample. Without a whole answer within
  * answer_ms + 500 ms the agent is ended. Returns 0, or -1 and errno: ENOTCONN (no agent; if it is found out only
- * now, `lost` has been called), EAGAIN (it does not read and is ended: `lost` has been called), EINVAL (nothing that may
- * be sent), ENOBUFS, ENOMEM (the kernel has no memory now: the agent stays). */
+ * now, `lost` has been called), EAGAIN (it does not read and is ended: `lost` has been called), EINVAL (nothing that
+ * may be sent), ENOBUFS, ENOMEM (the kernel has no memory now: the agent stays). */
 int agent_keeper_look(struct agent_keeper *keeper, uint32_t look, unsigned answer_ms, const struct look_wants *wants);
 
-/* Tells the agent to end sessions (struct message_end says what the fields mean). `sessions` may be freed afterwards. */
+/* Tells the agent to end sessions (struct message_end says what the fields mean). `sessions`
+ * may be freed afterwards. */
 struct agent_end {
     uint32_t request;
     unsigned target;

@@ -1,6 +1,6 @@
 /* The link to a living agent: the channel, what is said on it in both directions, and how long an answer is waited for.
- * Lets nothing through that the agent may not say, and never waits for it. Starts, ends and reaps nobody: whoever opened
- * the link is told that it is broken, and why. */
+ * Lets nothing through that the agent may not say, and never waits for it. Starts, ends and reaps nobody: whoever
+ * opened the link is told that it is broken, and why. */
 #ifndef SUPERVISOR_PLATFORM_AGENT_LINK_H
 #define SUPERVISOR_PLATFORM_AGENT_LINK_H
 
@@ -17,7 +17,8 @@ struct agent_link_user {
     void *context;
     void (*facts)(void *context, const struct facts *facts);
     void (*ended)(void *context, const struct message_ended *ended);
-    /* Once for each link that broke; it is closed already. `why` is one line for people, valid until the call returns. */
+    /* Once for each link that broke; it is closed already. `why` is one line for people, valid
+     * until the call returns. */
     void (*broken)(void *context, enum agent_loss loss, const char *why);
 };
 
@@ -38,8 +39,8 @@ int agent_link_init(struct agent_link *link, struct ev_loop *loop, const struct 
                     const struct agent_link_user *user);
 void agent_link_finish(struct agent_link *link); /* closes it first */
 
-/* Opens it with our end of a channel (which is the link's from here on) and tells the agent its targets. Returns 0, or -1
- * when that could not be said: the link is then broken, and the user was told. */
+/* Opens it with our end of a channel (which is the link's from here on) and tells the agent its targets. Returns 0, or
+ * -1 when that could not be said: the link is then broken, and the user was told. */
 int agent_link_open(struct agent_link *link, int fd);
 
 /* By this a living agent ends. Nobody is told; safe to call when it is closed. */

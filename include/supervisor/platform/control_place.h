@@ -14,8 +14,8 @@ struct control_place {
     ino_t inode;
 };
 
-/* Binds and listens, and only then gives it the name `path` (0600). A socket that nobody listens on is replaced; a living
- * one, or a file that is no socket, is not. Returns 0, or -1 with errno (EADDRINUSE: somebody answers there;
+/* Binds and listens, and only then gives it the name `path` (0600). A socket that nobody listens on is replaced; a
+ * living one, or a file that is no socket, is not. Returns 0, or -1 with errno (EADDRINUSE: somebody answers there;
  * ENAMETOOLONG) and the story. */
 int control_place_bind(struct control_place *place, const char *path, struct error *error);
 
@@ -23,8 +23,8 @@ int control_place_bind(struct control_place *place, const char *path, struct err
  * or -1 and errno (EROFS, EACCES, ENOENT: not here; ENOTDIR, EPERM, ELOOP: it is not ours), and the story. */
 int control_place_prepare_directory(const char *path, struct error *error);
 
-/* Tries the directories of control_socket_directory() in turn, with `<instance>.sock` in them. As control_place_bind(). In
- * the one that is chosen, the sockets of lastcalls that were killed are removed. */
+/* Tries the directories of control_socket_directory() in turn, with `<instance>.sock` in them. As control_place_bind().
+ * In the one that is chosen, the sockets of lastcalls that were killed are removed. */
 int control_place_choose(struct control_place *place, const char *instance, struct error *error);
 
 /* Closes, and removes the file if it is still ours. */

@@ -12,8 +12,8 @@ struct ev_loop;
 
 /* What a request is answered with. Zeroed when the callback is called. */
 struct control_answer {
-    bool waits;         /* the client stays for control_server_progress(), until control_server_done(); it is refused when
-                         * 16 do: `status` and `resume` must find room */
+    bool waits;         /* the client stays for control_server_progress(), until control_server_done(); it is refused
+                         * when 16 do: `status` and `resume` must find room */
     bool refused;       /* else it is done */
     int exit_code;      /* of the verb, unless it waits */
     struct control_state state;

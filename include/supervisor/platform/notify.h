@@ -1,6 +1,6 @@
 /* The service manager's notifications, by the protocol of sd_notify(3) (one datagram of NAME=value lines to
- * $NOTIFY_SOCKET). Never blocks: what cannot be sent now is sent again soon, from the loop. Without NOTIFY_SOCKET all of
- * it does nothing. */
+ * $NOTIFY_SOCKET). Never blocks: what cannot be sent now is sent again soon, from the loop. Without NOTIFY_SOCKET
+ * all of it does nothing. */
 #ifndef SUPERVISOR_PLATFORM_NOTIFY_H
 #define SUPERVISOR_PLATFORM_NOTIFY_H
 
@@ -9,9 +9,9 @@
 struct ev_loop;
 struct notify;
 
-/* Reads NOTIFY_SOCKET, WATCHDOG_USEC and WATCHDOG_PID and removes them from the environment, so that neither the app nor
- * the agent speaks in our name. To be called before the app's environment is made. NULL when there is no socket to talk
- * to (a vsock address is refused quietly); every call below takes NULL. `loop` must outlive it. */
+/* Reads NOTIFY_SOCKET, WATCHDOG_USEC and WATCHDOG_PID and removes them from the environment, so that neither the app
+ * nor the agent speaks in our name. To be called before the app's environment is made. NULL when there is no socket to
+ * talk to (a vsock address is refused quietly); every call below takes NULL. `loop` must outlive it. */
 struct notify *notify_create(struct ev_loop *loop);
 void notify_destroy(struct notify *notify);
 

@@ -34,7 +34,7 @@ struct timeline_entry {
 struct recorded_handle {
     struct handle_row first, last;
     bool in_flight_at_start;
-    bool unseen_at_start;     /* its session's state at the signal could not be seen, nor told from what was seen later */
+    bool unseen_at_start;     /* its session's state at the signal was not seen, nor told from what was seen later */
     bool aborted_later;       /* a transaction that began after the signal was aborted */
     bool unseen_later;        /* whether one that began after it was, nobody saw */
     enum transaction_end transaction; /* of the one that was in flight at the signal */
@@ -71,7 +71,7 @@ struct record {
     int exit_signal;          /* 0: none */
     int lastcall_exit_code;   /* -1: not known yet */
     /* stop */
-    char reason[96];          /* "SIGTERM", "lastcall drain", "the app exited by itself", "the app was killed by SIGKILL" */
+    char reason[96];          /* "SIGTERM", "lastcall drain", "the app exited by itself", "the app was killed by …" */
     bool is_stop;             /* false: the app ended without a stop; rows come from a sample */
     int64_t sample_age_us;    /* !is_stop: age of the last sample; -1: there was none */
     int64_t stop_began_us, stop_began_wall_us, ended_us; /* ended_us: all was done; 0: not yet */

@@ -13,9 +13,10 @@ void report_classify(struct record *record);
 /* The JSON, one line without a newline, on the heap; the caller frees it. NULL and errno ENOMEM. */
 char *report_json(const struct record *record);
 
-/* The same, at most `size` bytes with the NUL: for /dev/termination-log (1 KiB). What does not fit is left out and named
- * in "left_out": the connections first, then the details (command, phases, keys that are not fixed), then the targets
- * and the texts of "unknown". NULL when even that does not fit, or without memory. Heap; the caller frees it. */
+/* The same, at most `size` bytes with the NUL: for /dev/termination-log (1 KiB). What does not fit is left
+ * out and named in "left_out": the connections first, then the details (command, phases, keys that are not
+ * fixed), then the targets and the texts of "unknown". NULL when even that does not fit, or without memory.
+ * Heap; the caller frees it. */
 char *report_json_short(const struct record *record, unsigned long size);
 
 /* The human form: at most about 60 lines, each ended by a newline; 32 KiB are always enough, hostile texts included. */
