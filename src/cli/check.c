@@ -1,5 +1,5 @@
-/* `lastcall check`: all that is wrong with a configuration, or all that is in force, and what this machine lacks for it.
- * Starts nothing, connects nowhere. */
+/* `lastcall check`: all that is wrong with a configuration, or all that is in force, and what this machine lacks for
+ * it. Starts nothing, connects nowhere. */
 #include <jansson.h>
 #include <stdio.h>
 #include <string.h>

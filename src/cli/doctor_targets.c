@@ -226,8 +226,8 @@ static void judge_tracking(struct patient *p)
 
 static void judge_postgres(struct patient *p)
 {
-    static const struct grant see = {"see", "sees", "pg_read_all_stats", "the states of the app's sessions are unknown, "
-                                     "and a stop waits until its deadline", FOUND_SEES_OTHERS};
+    static const struct grant see = {"see", "sees", "pg_read_all_stats", "the states of the app's sessions are "
+                                     "unknown, and a stop waits until its deadline", FOUND_SEES_OTHERS};
     static const struct grant end = {"end", "may end", "pg_signal_backend", "what the app leaves open is not ended by "
                                      "command, and may stay as an orphan", FOUND_ENDS_OTHERS};
     judge_tracking(p);

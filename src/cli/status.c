@@ -24,7 +24,8 @@ static int print_words(const struct control_reply *reply)
     const struct control_state *state = &reply->state;
     char lines[1024];
     struct text text = text_in(lines, sizeof lines);
-    text_add(&text, "%s: %s%s%s\n  app pid     ", state->instance, state->phase, reply->text[0] ? ": " : "", reply->text);
+    text_add(&text, "%s: %s%s%s\n  app pid     ", state->instance, state->phase, reply->text[0] ? ": " : "",
+             reply->text);
     add_count(&text, state->app_pid);
     text_add(&text, "\n  handles     ");
     add_count(&text, state->handles);
@@ -41,7 +42,8 @@ static int print_words(const struct control_reply *reply)
 
 static int no_answer(enum control_heard heard, const struct instance *instance)
 {
-    const char *why = heard == CONTROL_HEARD_END ? "it closed the connection without an answer" : control_client_why(errno);
+    const char *why = heard == CONTROL_HEARD_END ? "it closed the connection without an answer"
+                                                 : control_client_why(errno);
     fprintf(stderr, "lastcall: %s: %s\n", instance->name, why);
     return 1;
 }

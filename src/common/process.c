@@ -26,8 +26,8 @@ static int tree_add(struct process_tree *tree, pid_t pid)
     return 0;
 }
 
-/* Calls `each` for the children that one thread forked ("12 34 56 ") until it returns other than 0, and returns that. The
- * file may be long: read in pieces, a number may be cut. */
+/* Calls `each` for the children that one thread forked ("12 34 56 ") until it returns other than 0, and returns that.
+ * The file may be long: read in pieces, a number may be cut. */
 static int each_child_of_task(const char *path, pid_t except, int (*each)(void *context, pid_t child), void *context)
 {
     int fd _cleanup_close_ = open(path, O_RDONLY | O_CLOEXEC);
@@ -57,8 +57,8 @@ static DIR *open_tasks(pid_t pid)
     return opendir(path);
 }
 
-/* As each_child_of_task(), over all threads. A process that is gone has no children; one that cannot be read (EMFILE) is
- * not gone. */
+/* As each_child_of_task(), over all threads. A process that is gone has no children; one that cannot be
+ * read (EMFILE) is not gone. */
 static int each_child(pid_t pid, pid_t except, int (*each)(void *context, pid_t child), void *context)
 {
     DIR *tasks = open_tasks(pid);
@@ -130,7 +130,8 @@ static size_t read_parents(struct parent **all)
     return count;
 }
 
-static int tree_add_from_parents(struct process_tree *tree, const struct parent *all, size_t count, pid_t parent, pid_t except)
+static int tree_add_from_parents(struct process_tree *tree, const struct parent *all, size_t count, pid_t parent,
+                                 pid_t except)
 {
     for (size_t i = 0; i < count; i++)
         if (all[i].ppid == parent && all[i].pid != except && tree_add(tree, all[i].pid) < 0)
@@ -153,7 +154,8 @@ static int tree_read_by_parents(struct process_tree *tree, pid_t root, pid_t exc
 int process_tree_read(struct process_tree *tree, pid_t root, pid_t except)
 {
     tree->count = 0;
-    int result = kernel_lists_children() ? tree_read_by_lists(tree, root, except) : tree_read_by_parents(tree, root, except);
+    int result = kernel_lists_children() ? tree_read_by_lists(tree, root, except)
+                                         : tree_read_by_parents(tree, root, except);
     if (result < 0)
         tree->count = 0;
     return result;

@@ -95,7 +95,8 @@ void text_add_escaped(struct text *text, const char *bytes, size_t length)
     for (size_t i = 0; i < length && at[i];) {
         uint32_t code = 0;
         size_t n = utf8_decode(at + i, length - i, &code);
-        bool ok = n && code_is_printable(code) ? text_add_piece(text, bytes + i, n) : text_add_hex(text, at + i, n ? n : 1);
+        bool ok = n && code_is_printable(code) ? text_add_piece(text, bytes + i, n)
+                                               : text_add_hex(text, at + i, n ? n : 1);
         if (!ok)
             return;
         i += n ? n : 1;

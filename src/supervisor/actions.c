@@ -165,8 +165,8 @@ static void act_called_off(struct supervisor *s)
     answer_drain(s, resumed ? 1 : 0, resumed ? "called off: the app goes on" : "the stop goes on by itself");
 }
 
-/* Whoever reads the log may read the object, too, unless it has a file of its own or a person reads. At most 32 KiB, and
- * never blocking: a full pipe takes a part of it or nothing. */
+/* Whoever reads the log may read the object, too, unless it has a file of its own or a person reads. At most 32 KiB,
+ * and never blocking: a full pipe takes a part of it or nothing. */
 static void say_json(const struct record *record)
 {
     char *json = isatty(STDERR_FILENO) ? NULL : report_json_short(record, JSON_ON_STDERR);

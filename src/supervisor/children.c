@@ -66,8 +66,8 @@ static bool signalled_have_ended(struct supervisor *s)
     return true;
 }
 
-/* We adopt all orphans of the app: its tree is empty when we have no child any more. -1: without procfs, or descriptors,
- * the agent cannot be told from the app's. */
+/* We adopt all orphans of the app: its tree is empty when we have no child any more. -1: without procfs, or
+ * descriptors, the agent cannot be told from the app's. */
 static int some_are_left(const struct supervisor *s)
 {
     pid_t agent = children_agent(s);
@@ -106,8 +106,8 @@ bool children_skip_freeze(struct supervisor *s)
     if (s->nudging || !freeze_is_too_slow(&s->freeze))
         return false;
     int pass_ms = (int)(s->freeze.pass_us / US_PER_MS);
-    log_warning("%zu processes are too many to stop them for the last look (one pass took %d ms): it is at a running app",
-                s->freeze.tree.count, pass_ms);
+    log_warning("%zu processes are too many to stop them for the last look (one pass took %d ms): it is at a running "
+                "app", s->freeze.tree.count, pass_ms);
     record_unknown(&s->record, "what the app did after the last look",
                    "it has too many processes to stop them for it: one pass took %d ms", pass_ms);
     freeze_end(&s->freeze);
@@ -160,8 +160,8 @@ static void reap(struct supervisor *s)
     children_check(s);
 }
 
-/* The first one begins the stop. The same again comes by itself (a restarted kubelet) and is no escalation, but ^C twice
- * on a terminal is; so is another stop signal. */
+/* The first one begins the stop. The same again comes by itself (a restarted kubelet) and is no escalation, but ^C
+ * twice on a terminal is; so is another stop signal. */
 static void take_stop_signal(struct supervisor *s, const struct taken_signal *taken)
 {
     bool interrupt = taken->signo == SIGINT && taken->by_kernel;
@@ -179,7 +179,8 @@ static void take_stop_signal(struct supervisor *s, const struct taken_signal *ta
     }
 }
 
-/* A shell's fg of a running job says nothing to us: the terminal's next ^Z or ^C comes to our group instead of the app's. */
+/* A shell's fg of a running job says nothing to us: the terminal's next ^Z or ^C comes to our
+ * group instead of the app's. */
 static void forward(struct supervisor *s, const struct taken_signal *taken)
 {
     int signo = taken->signo;

@@ -1,7 +1,7 @@
 /* Looks: when the agent is asked, and what its facts become: the record, the hold's next round, marks, an event.
  *
- * Only what the lifecycle waits for is posted; a look that comes late, or was asked before the app was frozen, counts for
- * the record and for nothing else. */
+ * Only what the lifecycle waits for is posted; a look that comes late, or was asked before the app was frozen, counts
+ * for the record and for nothing else. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,8 +30,8 @@ static const double pause_s[] = {
     [PHASE_STOPPING] = 0.05, [PHASE_KILLING] = NEVER, [PHASE_SWEEPING] = NEVER, [PHASE_DONE] = NEVER};
 _Static_assert(sizeof pause_s / sizeof *pause_s == PHASES, "a phase without a pause");
 
-/* Only a look at all sockets can say that nothing is in flight: on a host with very many the agent looks at the known ones
- * in between, and misses those that are new. */
+/* Only a look at all sockets can say that nothing is in flight: on a host with very many the agent looks at the known
+ * ones in between, and misses those that are new. */
 static bool may_be_still(const struct supervisor *s)
 {
     return !s->hold_on || s->hold.round == 0 || s->hold.counted.by_standing[STANDING_IN_FLIGHT] == 0;
@@ -179,7 +179,8 @@ static void nudge_one(struct supervisor *s, pid_t tid)
     nudge(s);
 }
 
-/* What could not be let go is tried again until it is, or is marked by a new hold; soon, and then less and less often. */
+/* What could not be let go is tried again until it is, or is marked by a new hold; soon, and
+ * then less and less often. */
 static void unmark(struct supervisor *s)
 {
     bool wants_nudge = false, again = ev_is_active(&s->unmark_timer);
@@ -272,7 +273,8 @@ static void say_progress(struct supervisor *s, int64_t now_us)
 
 static bool is_awaited(const struct supervisor *s, const struct facts *facts)
 {
-    return s->looking && facts->look == s->look && (s->lifecycle.phase != PHASE_LOOKING || facts->look >= s->look_frozen);
+    return s->looking && facts->look == s->look &&
+           (s->lifecycle.phase != PHASE_LOOKING || facts->look >= s->look_frozen);
 }
 
 bool looks_nudged(struct supervisor *s)
@@ -319,9 +321,9 @@ void looks_facts(void *supervisor, const struct facts *facts)
     if (!is_awaited(s, facts))
         return;
     round_of(s, facts);
-    log_debug("look %u: agent %lld us, in all %lld us; stage %d, %u of %u in flight, %u parked, %u held; %s", facts->look,
-              (long long)facts->took_us, (long long)(clock_now_us() - s->look_asked_at_us), (int)s->hold.stage,
-              s->hold.counted.by_standing[STANDING_IN_FLIGHT], s->hold.counted.handles,
+    log_debug("look %u: agent %lld us, in all %lld us; stage %d, %u of %u in flight, %u parked, %u held; %s",
+              facts->look, (long long)facts->took_us, (long long)(clock_now_us() - s->look_asked_at_us),
+              (int)s->hold.stage, s->hold.counted.by_standing[STANDING_IN_FLIGHT], s->hold.counted.handles,
               s->hold.counted.by_standing[STANDING_PARKED], s->hold.counted.by_standing[STANDING_HELD], s->hold.why);
     look_later(s);
 }

@@ -1,5 +1,5 @@
-/* What a round is for the record: what was in flight at the signal, what became of it, and what the app closed meanwhile.
- * Only writes down what was seen; changes nothing else. */
+/* What a round is for the record: what was in flight at the signal, what became of it, and what the app closed
+ * meanwhile. Only writes down what was seen; changes nothing else. */
 #include <netinet/tcp.h>
 #include <string.h>
 
@@ -26,8 +26,10 @@ static void note_start(struct supervisor *s, struct recorded_handle *handle, con
     handle->unseen_at_start = unseen;
 }
 
-/* Now it is seen: it is at work since then, as far as anybody can tell; or idle, for longer than the stop lasts or since. */
-static void note_seen(const struct supervisor *s, struct recorded_handle *handle, const struct handle_row *row, int64_t now_us)
+/* Now it is seen: it is at work since then, as far as anybody can tell; or idle, for longer than
+ * the stop lasts or since. */
+static void note_seen(const struct supervisor *s, struct recorded_handle *handle, const struct handle_row *row,
+                      int64_t now_us)
 {
     bool aged = row->state_age_us >= 0;
     if (row->state == SESSION_UNKNOWN || !(is_busy(row) || aged))
@@ -70,9 +72,9 @@ static bool is_seen(const struct handle_row *row)
     return row->state != SESSION_ABSENT && row->state != SESSION_UNKNOWN;
 }
 
-/* Closed by an app that had not been told to stop, on a connection that the server had not closed: what it had open there
- * it has ended by itself, as it always does, and what it closed first is gone from the server already. After the signal, or
- * after the server's own end, nobody knows. */
+/* Closed by an app that had not been told to stop, on a connection that the server had not closed: what it had open
+ * there it has ended by itself, as it always does, and what it closed first is gone from the server already. After the
+ * signal, or after the server's own end, nobody knows. */
 static bool ended_as_always(const struct supervisor *s, const struct recorded_handle *handle)
 {
     bool lived = is_seen(&handle->first) || is_seen(&handle->last);

@@ -310,7 +310,8 @@ static void start_watchers(struct supervisor *s)
     ev_io_start(s->loop, &s->signal_io);
 }
 
-/* The app's environment is ours, with a name for its sessions unless it has one (DESIGN "Seeing", 3). */
+/* The app's environment is ours, with a name for its sessions unless it has one: where addresses are translated on the
+ * way, its sessions are told by it. */
 static void name_sessions(const struct supervisor *s)
 {
     char name[64];
@@ -323,8 +324,9 @@ static void name_sessions(const struct supervisor *s)
 static int start_app(struct supervisor *s)
 {
     struct spawn_failure failure;
-    struct spawn_request request = {.argv = s->config->command, .envp = environ, .own_group = true, .keep_fd = -1, .descriptors = &s->start->descriptors,
-                                    .keep_as = -1, .still_ignored = s->start->ignored & SIGNAL_BIT(SIGHUP)};
+    struct spawn_request request = {.argv = s->config->command, .envp = environ, .own_group = true,
+                                    .keep_fd = -1, .keep_as = -1, .descriptors = &s->start->descriptors,
+                                    .still_ignored = s->start->ignored & SIGNAL_BIT(SIGHUP)};
     terminal_open(&s->terminal);
     request.terminal = s->terminal.fd;
     s->app_pid = spawn_process(&request, &failure);

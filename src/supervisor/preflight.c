@@ -1,5 +1,5 @@
-/* What would be missing if lastcall were started here, for `lastcall check`: a row each. Starts nothing, connects nowhere and
- * writes nothing; but it becomes the user, since that one must be able to. */
+/* What would be missing if lastcall were started here, for `lastcall check`: a row each. Starts nothing, connects
+ * nowhere and writes nothing; but it becomes the user, since that one must be able to. */
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -19,7 +19,8 @@ struct preflight {
     bool is_user;               /* we are who would do it */
 };
 
-/* Root becomes it, and whoever is that user already. Another one cannot try, but can see whether there is such a user. */
+/* Root becomes it, and whoever is that user already. Another one cannot try, but can see
+ * whether there is such a user. */
 static int check_user(struct preflight *preflight, struct error *error)
 {
     struct user user;
@@ -42,7 +43,8 @@ static void directory_of(char directory[static PATH_MAX], const char *path)
     text_add(&text, "%.*s", slash ? (int)(slash - path) + (slash == path) : 1, slash ? path : ".");
 }
 
-/* As supervisor/report/write.c does it: a file of its own that replaces the former one, or written in place. 0, or errno. */
+/* As supervisor/report/write.c does it: a file of its own that replaces the former one, or written
+ * in place. 0, or errno. */
 static int why_not_writable(const char *path)
 {
     char directory[PATH_MAX];
@@ -66,7 +68,8 @@ static int check_report_file(struct preflight *preflight, struct error *error)
     int why = path[0] && preflight->is_user ? why_not_writable(path) : 0;
     if (why == 0)
         return 0;
-    return error_set(error, "the report cannot be written to %s by uid %u: %s: %s", path, (unsigned)geteuid(), strerror(why),
+    return error_set(error, "the report cannot be written to %s by uid %u: %s: %s", path, (unsigned)geteuid(),
+                     strerror(why),
                      why == ENOENT ? "create its directory, or name another file"
                                    : "name another file, or let this user write there");
 }

@@ -1,5 +1,5 @@
-/* Before the app: become the user, take all signals, find the agent. What fails here ends lastcall with 125 and one clear
- * line; after it nothing does. */
+/* Before the app: become the user, take all signals, find the agent. What fails here ends lastcall with 125 and one
+ * clear line; after it nothing does. */
 #include <stdlib.h>
 #include <sys/prctl.h>
 

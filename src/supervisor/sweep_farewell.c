@@ -87,7 +87,8 @@ void farewell_step(struct supervisor *s, unsigned i, enum farewell step, int64_t
 
 /* 0, or -1: no goodbye can be said here. Redis looks at the end of a blocked client's stream 100 ms later, and gives it
  * the next job until then: a command ends it at once. */
-static int say(const struct supervisor *s, enum target_kind kind, const struct handle_row *row, const struct adopted *adopted)
+static int say(const struct supervisor *s, enum target_kind kind, const struct handle_row *row,
+               const struct adopted *adopted)
 {
     if (kind == TARGET_REDIS && row->state == SESSION_BLOCKED && s->keeper && agent_keeper_is_up(s->keeper))
         return -1;

@@ -1,5 +1,5 @@
-/* The channel's two ends. Never blocks, never allocates, and hands nothing on that message_is_valid() has not seen: what
- * is sent is checked too, so that a bug is found by the side that has it. */
+/* The channel's two ends. Never blocks, never allocates, and hands nothing on that message_is_valid() has not seen:
+ * what is sent is checked too, so that a bug is found by the side that has it. */
 #include "wire/channel.h"
 
 #include <errno.h>

@@ -13,7 +13,8 @@ int control_socket_directory(unsigned choice, uid_t uid, char *at, unsigned size
     struct stat mounts;
     if (stat("/proc/self/ns/mnt", &mounts) == -1)
         return -1;
-    int length = snprintf(at, size, "%s/lastcall-%u-%llu", parents[choice], (unsigned)uid, (unsigned long long)mounts.st_ino);
+    int length = snprintf(at, size, "%s/lastcall-%u-%llu", parents[choice], (unsigned)uid,
+                          (unsigned long long)mounts.st_ino);
     if (length < 0 || (unsigned)length >= size) {
         errno = ENAMETOOLONG;
         return -1;

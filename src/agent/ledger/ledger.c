@@ -264,9 +264,9 @@ static void copy_linked_activity(const struct join *join, struct handle_row *row
         copy_activity(row, backend, join->input->query_text);
 }
 
-/* In transaction mode the link is the transaction. Whether it is the app's turn in it, PostgreSQL knows: in a block it is,
- * and while the backend works it is not. An idle backend is not believed: it may have been linked, or let go, between the
- * two answers. */
+/* In transaction mode the link is the transaction. Whether it is the app's turn in it, PostgreSQL knows: in a block it
+ * is, and while the backend works it is not. An idle backend is not believed: it may have been linked, or let go,
+ * between the two answers. */
 static void refine_linked_state(const struct join *join, struct handle_row *row, const struct view *pooler,
                                 const struct session *client)
 {
@@ -274,7 +274,8 @@ static void refine_linked_state(const struct join *join, struct handle_row *row,
     const struct session *backend = NULL;
     if (row->state == SESSION_ACTIVE && client->linked_pid && server >= 0 && (size_t)server < join->input->target_count)
         backend = index_find_id(&join->views[server].by_id, client->linked_pid);
-    bool in_block = backend && (backend->state == SESSION_IN_TRANSACTION || backend->state == SESSION_IN_FAILED_TRANSACTION);
+    bool in_block =
+        backend && (backend->state == SESSION_IN_TRANSACTION || backend->state == SESSION_IN_FAILED_TRANSACTION);
     if (backend && backend->state == SESSION_ACTIVE)
         row->waits_for_client = backend->waits_for_client;
     if (!in_block)

@@ -9,14 +9,16 @@
 #define MICROSECONDS(of) "(extract(epoch from " of ")*1000000)::bigint"
 
 /* Rows of other roles, without pg_read_all_stats, have neither type nor state (monitoring-stats, "pg_stat_activity");
- * usesysid and datid tell sessions from the server's own workers there. With track_activities off the state is "disabled";
- * but each transaction holds a lock on its own virtual id from its beginning to its end ("pg_locks", virtualxid). */
+ * usesysid and datid tell sessions from the server's own workers there. With track_activities off the state is
+ * "disabled"; but each transaction holds a lock on its own virtual id from its beginning to its end
+ * ("pg_locks", virtualxid). */
 const char postgres_question[] =
     "SELECT a.pid, a.backend_type, host(a.client_addr), a.client_port, a.state, s.ssl"
     ", " MICROSECONDS("a.backend_start") ", " MICROSECONDS("a.state_change")
     ", " MICROSECONDS("clock_timestamp() - a.state_change")
     ", " MICROSECONDS("clock_timestamp() - a.xact_start")
-    ", a.wait_event_type = 'Client' AND a.wait_event = 'ClientRead', a.application_name, CASE WHEN $1 THEN left(a.query, 127) END"
+    ", a.wait_event_type = 'Client' AND a.wait_event = 'ClientRead', a.application_name"
+    ", CASE WHEN $1 THEN left(a.query, 127) END"
     ", CASE WHEN a.state = 'disabled' THEN a.pid IN (SELECT l.pid FROM pg_catalog.pg_locks l"
     " WHERE l.locktype = 'virtualxid' AND l.mode = 'ExclusiveLock' AND l.granted AND l.pid IS NOT NULL) END"
     " FROM pg_catalog.pg_stat_activity a LEFT JOIN pg_catalog.pg_stat_ssl s ON s.pid = a.pid"
@@ -76,7 +78,8 @@ static uint8_t postgres_waits_for_client(const char *const values[POSTGRES_COLUM
     return !values[POSTGRES_BACKEND_TYPE] ? 255 : waits && *waits == 't';
 }
 
-/* track_activities is off. What waits for the client is idle, or idle in a transaction; whatever else it is at, it works. */
+/* track_activities is off. What waits for the client is idle, or idle in a transaction; whatever
+ * else it is at, it works. */
 static void postgres_read_untold(struct session *session, const char *has_transaction)
 {
     bool waits = session->waits_for_client == 1;

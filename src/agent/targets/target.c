@@ -119,7 +119,8 @@ static void target_limit_passed(struct ev_loop *loop, ev_timer *watcher, int eve
 {
     static const char *const waiting_for[] = {
         [LINK_DOWN] = "not connected", [LINK_RESOLVING] = "the name is not resolved",
-        [LINK_CONNECTING] = "not connected", [LINK_READY] = "an earlier question came first", [LINK_BUSY] = "no answer to an earlier question"};
+        [LINK_CONNECTING] = "not connected", [LINK_READY] = "an earlier question came first",
+        [LINK_BUSY] = "no answer to an earlier question"};
     struct target *target = watcher->data;
     char why[TARGET_WHY];
     struct text text = text_in(why, sizeof why);

@@ -17,7 +17,8 @@
 #define BACKOFF_LAST_US (5 * US_PER_SECOND)
 #define ATTEMPT_US (5 * US_PER_SECOND)
 #define ADDRESS_LEAST_US (500 * US_PER_MS)
-/* A pooler whose pool is used up lets us in and then keeps us waiting for a server: after so long its console is tried. */
+/* A pooler whose pool is used up lets us in and then keeps us waiting for a server: after so
+ * long its console is tried. */
 #define SPEAKS_US US_PER_SECOND
 
 static void link_timer_start(struct target *target, int64_t after_us)

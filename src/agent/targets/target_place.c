@@ -1,5 +1,5 @@
-/* Where a target is: its place as the parameters say, the addresses it is known by, the ends of the agent's own sockets.
- * This file never connects and never looks a name up. */
+/* Where a target is: its place as the parameters say, the addresses it is known by, the ends of the agent's own
+ * sockets. This file never connects and never looks a name up. */
 #include <stdlib.h>
 #include <string.h>
 

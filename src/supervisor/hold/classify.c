@@ -1,7 +1,8 @@
 /* Where one handle stands, by what its session and its socket say. Pure: no I/O.
  *
  * The danger is one-sided: a handle in flight that is taken for idle costs a transaction; the other way costs time. So
- * every doubt is "in flight, not known". What proves that a request was answered is in answered(); DESIGN "Seeing" 5. */
+ * every doubt is "in flight, not known". What proves that a request was answered is in answered(); equal ages of sent
+ * and received never do (README.md beside this file: "Ages are jiffies"). */
 #include "supervisor/hold/history.h"
 
 #include <netinet/tcp.h>
@@ -13,7 +14,7 @@
 #define KEPT_LIMIT_US INT64_C(500000)
 #define GREETING_US INT64_C(20000)
 #define ABSENT_LIMIT_US INT64_C(1000000) /* a connection without a session that does nothing any more */
-#define WAITED_LIMIT_US INT64_C(2000000) /* a thread that waits on an idle session for this long waits for a notification */
+#define WAITED_LIMIT_US INT64_C(2000000) /* a thread that waits on an idle session so long waits for a notification */
 #define ANSWERS_SPAN_US INT64_C(150000)
 enum { ANSWERS_LEAST = 3 };
 
@@ -47,15 +48,16 @@ static bool none_left_since_round(const struct hold_handle *handle, const struct
     return row->has_info && handle->round && row->bytes_sent == handle->sent;
 }
 
-/* What has left is whole requests, and they are answered: all was answered and nothing has left since; or since the last
- * step, or the cork, nothing has left by itself (the first part of a long write would) and something came in. */
+/* What has left is whole requests, and they are answered: all was answered and nothing has left since; or since the
+ * last step, or the cork, nothing has left by itself (the first part of a long write would) and something came in. */
 static bool answered_up_to_step(const struct hold_handle *handle, const struct handle_row *row)
 {
     if (none_left_since_round(handle, row) && handle->answered)
         return true;
     if (!row->has_info || !handle->has_base || row->bytes_sent != handle->base_sent)
         return false;
-    return row->bytes_received > handle->base_received || (ages_differ(row) && row->last_received_ms < row->last_sent_ms);
+    return row->bytes_received > handle->base_received ||
+           (ages_differ(row) && row->last_received_ms < row->last_sent_ms);
 }
 
 /* By counters alone, when nothing is queued behind what has left. */
@@ -70,8 +72,8 @@ static bool answered_by_counters(const struct hold_handle *handle, const struct 
            handle->state_change && row->state_change > handle->state_change;
 }
 
-/* One thread each, and two answers since the look: whatever it had acknowledged by then was read (pgbouncer, Redis). That
- * its reply has arrived is another question: see answered(). */
+/* One thread each, and two answers since the look: whatever it had acknowledged by then was read (pgbouncer, Redis).
+ * That its reply has arrived is another question: see answered(). */
 static bool answered_by_order(const struct hold *hold, const struct handle_row *row)
 {
     return hold->kinds[row->target] != TARGET_POSTGRES && row->state_change == 0 && row->known_by == KNOWN_EXACT &&
@@ -107,7 +109,8 @@ static bool answered(struct hold *hold, struct hold_handle *handle, const struct
     return answered_by_order(hold, row) || answered_by_waits(hold, row, hint) || answered_by_time(handle, hint, now_us);
 }
 
-/* Under a brake a blocking recv(2) takes the reply and does not return: nothing shows unread, and its thread waits on. */
+/* Under a brake a blocking recv(2) takes the reply and does not return: nothing shows unread,
+ * and its thread waits on. */
 static bool recv_keeps_reply(const struct hold_handle *handle, const struct handle_row *row,
                              const struct hold_hint *hint)
 {
@@ -145,22 +148,24 @@ static int64_t unread_age(const struct hold_handle *handle, const struct handle_
     return now_us - (since > handle->unbraked_at_us ? since : handle->unbraked_at_us);
 }
 
-/* It came while the session stood as it had stood since before the last look: a reply is preceded by a change of state, a
- * notification is not. (The last round's state is newer than its look: that change may be this reply's.) */
+/* It came while the session stood as it had stood since before the last look: a reply is preceded by a change of state,
+ * a notification is not. (The last round's state is newer than its look: that change may be this reply's.) */
 static bool came_by_itself(const struct hold_handle *handle, const struct handle_row *row)
 {
     return handle->steady && row->state_change && row->state_change == handle->state_change &&
            row->state == SESSION_IDLE && row->bytes_received > handle->received;
 }
 
-/* At the first look: a reply would have come with the session's change of state, and would have lain unread for as long as
- * no reply does; what came last came much later. */
+/* At the first look: a reply would have come with the session's change of state, and would have lain unread for as long
+ * as no reply does; what came last came much later. */
 static bool came_long_after(const struct hold_handle *handle, const struct handle_row *row)
 {
-    return handle->round == 0 && row->has_info && row->state_age_us >= row->last_received_ms * INT64_C(1000) + REPLY_LIMIT_US;
+    return handle->round == 0 && row->has_info &&
+           row->state_age_us >= row->last_received_ms * INT64_C(1000) + REPLY_LIMIT_US;
 }
 
-/* Nothing of what is unread is a reply. That all was answered before does not say so: an answer may have been under way. */
+/* Nothing of what is unread is a reply. That all was answered before does not say so: an answer
+ * may have been under way. */
 static bool is_unasked(const struct hold_handle *handle, const struct handle_row *row)
 {
     bool all_before = handle->unread == 0 || handle->unasked, none_now = row->bytes_received == handle->received;
@@ -190,8 +195,8 @@ static void classify_closed(struct hold_handle *handle, const struct handle_row 
     stands(handle, over ? STANDING_EXEMPT : STANDING_IN_FLIGHT, false, false);
 }
 
-/* Joined by name and age only, while another session of the same name is busy: whose it is cannot be told. It is neither
- * held nor parked then, for it may be the one that is in a transaction. Their number is right all the same. */
+/* Joined by name and age only, while another session of the same name is busy: whose it is cannot be told. It is
+ * neither held nor parked then, for it may be the one that is in a transaction. Their number is right all the same. */
 static bool may_be_mistaken(const struct hold *hold, const struct handle_row *row)
 {
     return row->known_by != KNOWN_EXACT && row->target < WIRE_TARGETS && hold->mixed[row->target] &&
@@ -213,7 +218,8 @@ static void classify_idle(struct hold *hold, struct hold_handle *handle, const s
     bool all_answered = answered(hold, handle, row, hint, now_us);
     bool equal = !ages_differ(row);
     if (row->unsent_bytes > 0)
-        stands(handle, handle->corked && handle->has_base && all_answered ? STANDING_HELD : STANDING_IN_FLIGHT, !all_answered, false);
+        stands(handle, handle->corked && handle->has_base && all_answered ? STANDING_HELD : STANDING_IN_FLIGHT,
+               !all_answered, false);
     else if (row->unread_bytes > 0)
         classify_unread(handle, row, all_answered, now_us);
     else if (all_answered && recv_keeps_reply(handle, row, hint)) {
@@ -290,7 +296,8 @@ static void classify_exempt(struct hold *hold, struct hold_handle *handle, const
     stands(handle, STANDING_EXEMPT, false, false);
 }
 
-typedef void classify_fn(struct hold *, struct hold_handle *, const struct handle_row *, const struct hold_hint *, int64_t);
+typedef void classify_fn(struct hold *, struct hold_handle *, const struct handle_row *, const struct hold_hint *,
+                         int64_t);
 
 static classify_fn *const by_state[] = {
     [SESSION_UNKNOWN] = classify_unknown,
@@ -312,7 +319,8 @@ static bool is_new(const struct hold_handle *handle, int64_t now_us)
     return handle->appeared && now_us - handle->first_seen_us < ABSENT_LIMIT_US;
 }
 
-/* A server does not show a session of whose role it is not sure yet: a handle that appeared a moment ago is such a one. */
+/* A server does not show a session of whose role it is not sure yet: a handle that appeared a
+ * moment ago is such a one. */
 static bool is_starting(const struct hold_handle *handle, const struct handle_row *row, int64_t now_us)
 {
     bool greeting = row->state == SESSION_IDLE && is_new(handle, now_us) && !handle->greeted;
@@ -320,8 +328,8 @@ static bool is_starting(const struct hold_handle *handle, const struct handle_ro
            (row->state == SESSION_UNKNOWN && is_new(handle, now_us));
 }
 
-/* The app has read the last message of the start-up: from then on it may write. A thread that connects waits for it, and
- * may have others to serve (libpq's blocking PQconnectdb in an event loop). The session is idle before that message
+/* The app has read the last message of the start-up: from then on it may write. A thread that connects waits for it,
+ * and may have others to serve (libpq's blocking PQconnectdb in an event loop). The session is idle before that message
  * arrives: nothing unread says so only when nothing has come for a while. */
 static void note_greeting(struct hold_handle *handle, const struct handle_row *row, int64_t now_us)
 {
@@ -354,8 +362,8 @@ static bool start_up_rests(const struct handle_row *row)
 }
 
 /* PostgreSQL and PgBouncer take no request from a client that has no session yet, so nothing of it can be lost: neither
- * while it starts up, nor while the last word of the start-up lies unread. Redis takes requests before it shows a client.
- * What is seen for the first time with something unread may have had a session until a moment ago. */
+ * while it starts up, nor while the last word of the start-up lies unread. Redis takes requests before it shows a
+ * client. What is seen for the first time with something unread may have had a session until a moment ago. */
 static bool has_asked_nothing(const struct hold *hold, const struct hold_handle *handle, const struct handle_row *row)
 {
     bool by_session = row->target < WIRE_TARGETS && hold->kinds[row->target] != TARGET_REDIS;

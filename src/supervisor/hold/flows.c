@@ -3,8 +3,8 @@
  *
  * A thread tells what it waits for: B is let through for as long as it waits there. An event loop does not tell. There,
  * when every open transaction waits for the app for longer than its gaps have been, one handle at its boundary, the
- * likeliest and newest, is let through: if an open transaction moves then, that was it, and the next one comes soon; if none does, the
- * guess cost one transaction more, and the next one waits twice as long. */
+ * likeliest and newest, is let through: if an open transaction moves then, that was it, and the next one comes soon; if
+ * none does, the guess cost one transaction more, and the next one waits twice as long. */
 #include "supervisor/hold/history.h"
 
 #include <stdlib.h>
@@ -12,8 +12,9 @@
 #define PATIENCE_LEAST_US INT64_C(20000)
 #define PATIENCE_PROVEN_US INT64_C(4000) /* after a guess that was right */
 #define PATIENCE_MOST_US INT64_C(2000000)
-#define LONG_PATIENCE_US INT64_C(250000) /* a thread tells what it waits for, unless it is another thread; or nothing tells */
-enum { GAPS = 3 };                       /* an open transaction is waiting when it is quiet for so many of its own gaps */
+/* A thread tells what it waits for, unless it is another thread; or nothing tells. */
+#define LONG_PATIENCE_US INT64_C(250000)
+enum { GAPS = 3 }; /* an open transaction is waiting when it is quiet for so many of its own gaps */
 
 static bool is_open(const struct hold_handle *h)
 {
@@ -90,8 +91,8 @@ static bool begins_transactions(const struct hold *hold, uint32_t bytes)
     return false;
 }
 
-/* What moved last on it came in: by the ages of the last bytes; or, where they are equal, by what the rounds saw. A round
- * that saw both, or the first one, cannot tell. */
+/* What moved last on it came in: by the ages of the last bytes; or, where they are equal, by what the rounds saw. A
+ * round that saw both, or the first one, cannot tell. */
 static enum last_in last_came_in(const struct hold_handle *handle, const struct handle_row *row)
 {
     bool sent = row->bytes_sent != handle->sent, received = row->bytes_received != handle->received;
@@ -104,9 +105,9 @@ static enum last_in last_came_in(const struct hold_handle *handle, const struct 
     return sent ? LAST_OUT : received ? LAST_IN : handle->last_in;
 }
 
-/* It is the app's turn on it: nothing to read, nothing written, nothing on the way, in a transaction. PgBouncer calls all of a
- * transaction active; if the server behind it does not tell either, whether the last bytes came in does, more or less: a
- * guess may be wrong. `when_unknown`: where that cannot be told. Nobody may wait for its reply alone. */
+/* It is the app's turn on it: nothing to read, nothing written, nothing on the way, in a transaction. PgBouncer calls
+ * all of a transaction active; if the server behind it does not tell either, whether the last bytes came in does, more
+ * or less: a guess may be wrong. `when_unknown`: where that cannot be told. Nobody may wait for its reply alone. */
 static bool is_app_turn(const struct hold_handle *handle, const struct handle_row *row, const struct hold_hint *hint,
                         bool when_unknown)
 {

@@ -13,7 +13,7 @@
 
 #include "supervisor/hold/history.h"
 
-#define STILL_SPAN_US INT64_C(10000)    /* no byte moved for this long: a COMMIT's answer has got to where it is written down */
+#define STILL_SPAN_US INT64_C(10000)    /* no byte moved for so long: a COMMIT's answer is where it is written down */
 #define REGATHER_US INT64_C(120000)
 #define WITHOUT_REDIS_US INT64_C(60000) /* an app often writes to Redis right after its COMMIT: it gets to */
 #define COMMITTED_US INT64_C(400000)    /* twice what a held write lasts */
@@ -146,7 +146,8 @@ static void count_standing(struct hold *hold, const struct handle_row *row, cons
 
 /* A held write that would leave by itself too soon: it is sent, and held again at its next boundary. The time since the
  * look counts. */
-static bool leaves_within(const struct hold_handle *handle, const struct handle_row *row, int64_t least_ms, int64_t now_us)
+static bool leaves_within(const struct hold_handle *handle, const struct handle_row *row, int64_t least_ms,
+                          int64_t now_us)
 {
     bool runs = row->timer == TIMER_RETRANSMIT || row->timer == TIMER_PROBE;
     int64_t since_ms = row->looked_at_us > 0 && row->looked_at_us < now_us ? (now_us - row->looked_at_us) / 1000 : 0;
@@ -161,7 +162,8 @@ static bool matters(const struct hold_handle *handle)
            !(handle->starting && handle->standing == STANDING_IDLE && handle->has_base);
 }
 
-static bool look_at_row(struct hold *hold, const struct facts *facts, size_t i, const struct hold_hint *hint, int64_t now_us)
+static bool look_at_row(struct hold *hold, const struct facts *facts, size_t i, const struct hold_hint *hint,
+                        int64_t now_us)
 {
     const struct handle_row *row = &facts->rows[i];
     struct hold_handle *handle = history_of(hold, row, i);
@@ -262,8 +264,8 @@ static void enter_gather(struct hold *hold, int64_t now_us)
 }
 
 /* Redis is held, too, when nothing else has been under way for a while: what follows a COMMIT has had its time; or when
- * there is nothing else at all. As long as a flow that has committed has not begun anew it may be in that part still, on a
- * machine that is slow just now: it has much more time. */
+ * there is nothing else at all. As long as a flow that has committed has not begun anew it may be in that part still,
+ * on a machine that is slow just now: it has much more time. */
 static void hold_redis_too(struct hold *hold, int64_t now_us)
 {
     int64_t enough_us = hold->committed > 0 ? COMMITTED_US : WITHOUT_REDIS_US;
@@ -274,8 +276,8 @@ static void hold_redis_too(struct hold *hold, int64_t now_us)
     hold->with_redis |= !hold->others || (alone && now_us - hold->redis_alone_since_us >= enough_us);
 }
 
-/* What is held begins to leave while others are still under way: the window was missed. From then on all are parked before
- * the next one, which they begin together. */
+/* What is held begins to leave while others are still under way: the window was missed. From then on all are parked
+ * before the next one, which they begin together. */
 static bool out_of_step(struct hold *hold)
 {
     bool missed = hold->leaving > 0 && hold->gathering > 0;
@@ -311,7 +313,8 @@ static bool is_still(struct hold *hold, const struct facts *facts, int64_t now_u
            now_us - hold->moved_at_us >= (hold->runs ? BUSY_SPAN_US : STILL_SPAN_US);
 }
 
-bool hold_round(struct hold *hold, const struct facts *facts, const struct hold_hint *hints, bool frozen, int64_t now_us)
+bool hold_round(struct hold *hold, const struct facts *facts, const struct hold_hint *hints, bool frozen,
+                int64_t now_us)
 {
     hold->order_count = 0;
     if (!make_room(hold, facts->count) || !look_at_rows(hold, facts, hints, now_us))
@@ -328,7 +331,8 @@ bool hold_round(struct hold *hold, const struct facts *facts, const struct hold_
 
 bool hold_wants_hints(const struct hold *hold)
 {
-    return (hold->way == HOLD_MARKS && (hold->stage != STAGE_RELEASE || hold->any_open)) || hold->waited_on || hold->near;
+    return (hold->way == HOLD_MARKS && (hold->stage != STAGE_RELEASE || hold->any_open)) || hold->waited_on ||
+           hold->near;
 }
 
 void hold_note_base(struct hold *hold, const struct handle_row *row, const struct hold_base *base, bool stepped)

@@ -15,8 +15,8 @@ static bool can_be_marked(const struct hold *hold, const struct hold_handle *han
     return row->tcp_state != 0 && row->has_info && !hold_runs_unmarked(hold, row);
 }
 
-/* Whose is the write that is seen here? A thread that runs may be between its write and its wait: twice that is put down
- * to chance. Who waits for a start-up alone may be an event loop all the same. */
+/* Whose is the write that is seen here? A thread that runs may be between its write and its wait: twice that is put
+ * down to chance. Who waits for a start-up alone may be an event loop all the same. */
 static void learn(struct hold_handle *handle, const struct handle_row *row, const struct hold_hint *hint)
 {
     bool asked = row->unsent_bytes > 0 || row->state == SESSION_ACTIVE;
@@ -35,24 +35,26 @@ static struct hold_order order_exempt(const struct handle_row *row)
     return (struct hold_order){.cork = true, .step = row->unsent_bytes > 0};
 }
 
-static struct hold_order order_learn(const struct hold *hold, const struct hold_handle *handle, const struct handle_row *row)
+static struct hold_order order_learn(const struct hold *hold, const struct hold_handle *handle,
+                                     const struct handle_row *row)
 {
     (void)hold, (void)handle;
     return (struct hold_order){.cork = true, .step = row->unsent_bytes > 0};
 }
 
-/* The app reads what has arrived when its transaction needs that. While the server still works, and waits for nothing from
- * it, it does not: with each reply read, a pipeline sends one more request, and never runs dry. (A reply larger than the
- * brake wakes the app by itself.) */
+/* The app reads what has arrived when its transaction needs that. While the server still works, and waits for nothing
+ * from it, it does not: with each reply read, a pipeline sends one more request, and never runs dry. (A reply larger
+ * than the brake wakes the app by itself.) */
 static bool may_read(const struct handle_row *row)
 {
     bool works = row->state == SESSION_ACTIVE && row->waits_for_client == 0 && row->unsent_bytes == 0;
     return row->unread_bytes > 0 && !works;
 }
 
-/* In flight: woken up for what has arrived, asleep for what will arrive; at its boundary: asleep. A start-up goes on: the
- * thread that connects may have others to serve. */
-static struct hold_order order_gather(const struct hold *hold, const struct hold_handle *handle, const struct handle_row *row)
+/* In flight: woken up for what has arrived, asleep for what will arrive; at its boundary: asleep. A start-up goes on:
+ * the thread that connects may have others to serve. */
+static struct hold_order order_gather(const struct hold *hold, const struct hold_handle *handle,
+                                      const struct handle_row *row)
 {
     (void)hold;
     bool flying = handle->standing == STANDING_IN_FLIGHT || handle->standing == STANDING_GIVEN_UP || handle->starting;
@@ -61,9 +63,10 @@ static struct hold_order order_gather(const struct hold *hold, const struct hold
                                .step = (flying && row->unsent_bytes > 0) || handle->behind};
 }
 
-/* Nobody is braked: what has gone into flight again is stepped to its next boundary, and stays there held. A start-up that
- * nobody waits for any more stands where it is. */
-static struct hold_order order_release(const struct hold *hold, const struct hold_handle *handle, const struct handle_row *row)
+/* Nobody is braked: what has gone into flight again is stepped to its next boundary, and stays there held. A start-up
+ * that nobody waits for any more stands where it is. */
+static struct hold_order order_release(const struct hold *hold, const struct hold_handle *handle,
+                                       const struct handle_row *row)
 {
     struct hold_order order = order_gather(hold, handle, row);
     bool needed = !handle->starting || hold->at_work;
@@ -86,17 +89,17 @@ static void nudge_unbraked(struct hold *hold, struct hold_order *order, const st
         order->nudge = hint->thread;
 }
 
-/* Who arrives at its boundary stays there from the first round on, and is let out again only when it takes long to learn
- * whose the open transactions are: one of those may be waiting for it. An event loop does not tell by waiting: while its
- * transactions run free, their usual gaps are seen, which the guesses need. */
+/* Who arrives at its boundary stays there from the first round on, and is let out again only when it takes long to
+ * learn whose the open transactions are: one of those may be waiting for it. An event loop does not tell by waiting:
+ * while its transactions run free, their usual gaps are seen, which the guesses need. */
 static bool gathers(const struct hold *hold, int64_t now_us)
 {
     bool early = hold->stage == STAGE_LEARN && !hold->some_loop && now_us - hold->began_us < LEARN_US;
     return early || hold->stage == STAGE_GATHER;
 }
 
-static struct hold_order order_of(const struct hold *hold, const struct hold_handle *handle, const struct handle_row *row,
-                                  const struct hold_hint *hint, int64_t now_us)
+static struct hold_order order_of(const struct hold *hold, const struct hold_handle *handle,
+                                  const struct handle_row *row, const struct hold_hint *hint, int64_t now_us)
 {
     if (handle->standing == STANDING_EXEMPT)
         return order_exempt(row);

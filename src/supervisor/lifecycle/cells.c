@@ -80,8 +80,8 @@ static void enter_end(struct lifecycle *l, int64_t now, struct lifecycle_actions
 }
 
 /* The end, of an app that is frozen. Without hands its sockets close with it, and its idle sessions would be abandoned:
- * the servers end them first. An app that runs on after the signal closes them by itself; one that could not be frozen may
- * have begun anew on them. */
+ * the servers end them first. An app that runs on after the signal closes them by itself; one that could not be frozen
+ * may have begun anew on them. */
 static void enter_frozen_end(struct lifecycle *l, int64_t now, struct lifecycle_actions *actions, const char *why)
 {
     if (!l->no_hands || l->no_freeze || !(l->ends_at_once || l->kill_next)) {
@@ -127,8 +127,8 @@ static void enter_freezing(struct lifecycle *l, int64_t now, struct lifecycle_ac
     add(actions, ACTION_FREEZE);
 }
 
-/* A drain was under way, or was before: its clock goes on, and what is left of it is divided anew. The drain's own share
- * for the hold may be gone, but a transaction that is in flight now has all the time that there is. */
+/* A drain was under way, or was before: its clock goes on, and what is left of it is divided anew. The drain's own
+ * share for the hold may be gone, but a transaction that is in flight now has all the time that there is. */
 static void divide_rest(struct lifecycle *l, int64_t now)
 {
     int64_t left = l->began_us + l->settings.grace_us - now;
@@ -290,8 +290,8 @@ static void drain_failed(struct lifecycle *l, struct lifecycle_actions *actions)
     enter_running(l, actions, "not still by the hold deadline", true);
 }
 
-/* The hold deadline: what is in flight is given up, the rest has a little longer. Then one last look, so that the report
- * knows what was lost. */
+/* The hold deadline: what is in flight is given up, the rest has a little longer. Then one last look, so that the
+ * report knows what was lost. */
 void cell_holding_deadline(struct lifecycle *l, int64_t now, struct lifecycle_actions *actions)
 {
     if (l->drain_only) {
@@ -375,8 +375,8 @@ void cell_give_up_now(struct lifecycle *l, int64_t now, struct lifecycle_actions
     enter_end(l, now, actions, "asked to go on at once");
 }
 
-/* Who got the signal has ended. The others are still frozen where the signal ends an app at once; else they run, and are
- * held before they are killed. */
+/* Who got the signal has ended. The others are still frozen where the signal ends an app at once; else they run, and
+ * are held before they are killed. */
 void cell_stopping_ended(struct lifecycle *l, int64_t now, struct lifecycle_actions *actions)
 {
     if (l->alone)

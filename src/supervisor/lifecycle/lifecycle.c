@@ -1,7 +1,7 @@
 /* The life of a stop: the table of (phase, event) → cell. Pure: no I/O, no clock, no memory.
  *
- * Read the enum in the header first: it says what each phase waits for. Then this table; cells.c says what each cell does,
- * deadlines.c how the grace is divided. */
+ * Read the enum in the header first: it says what each phase waits for. Then this table; cells.c says what each cell
+ * does, deadlines.c how the grace is divided. */
 #include "supervisor/lifecycle/lifecycle.h"
 
 #include "supervisor/lifecycle/cells.h"

@@ -1,11 +1,11 @@
-/* The agent's keeper: its process is started, ended, and started again when it is lost. It never waits for it, and never
- * reaps.
+/* The agent's keeper: its process is started, ended, and started again when it is lost. It never waits
+ * for it, and never reaps.
  *
  *   state    waits for                                     what the timer means        left by
  *   OFF      agent_keeper_start()                          –
- *   WAITING  the time to start it (again)                  start now                   UP; WAITING when it cannot be started
+ *   WAITING  the time to start it (again)                  start now                   UP; WAITING when it cannot start
  *   UP       the end of its link, or of itself             –                           ENDING: lost, or told to stop
- *   ENDING   being reaped; its link is closed              it does not end by itself   WAITING, or OFF when told to stop
+ *   ENDING   being reaped; its link is closed              it does not end by itself   WAITING; OFF when told to stop
  *
  * UP is when the link (agent_link.c) is open: what is said on it is the link's business, the process is this file's. */
 #include "supervisor/platform/agent_keeper.h"

@@ -1,5 +1,6 @@
 /* The link to a living agent. Every kind of message has its handler, and what has none is not the agent's to say. A bad
- * message, a full channel or a missing answer breaks the link; what becomes of the agent then is the keeper's business. */
+ * message, a full channel or a missing answer breaks the link; what becomes of the agent then is
+ * the keeper's business. */
 #include "supervisor/platform/agent_link.h"
 
 #include <errno.h>

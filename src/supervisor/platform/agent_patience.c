@@ -31,7 +31,7 @@ void agent_patience_asked(struct agent_patience *patience, uint32_t look, unsign
 {
     int64_t limit = (int64_t)answer_ms * US_PER_MS + ANSWER_SLACK_US;
     if (!patience->look)
-        patience->look_chain_us = now_us + 2 * limit; /* else one look after the other would put the deadline off for ever */
+        patience->look_chain_us = now_us + 2 * limit; /* else look after look would put the deadline off for ever */
     patience->look = look;
     patience->look_answer_ms = answer_ms;
     patience->look_deadline_us = smaller(now_us + limit, patience->look_chain_us);

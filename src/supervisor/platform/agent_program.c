@@ -64,6 +64,6 @@ int agent_program_check(const char *path, struct error *error)
     int why = strchr(path, '/') ? why_not_executable(path) : why_not_in_path(path);
     if (why == 0)
         return 0;
-    return error_set(error, "the agent %s cannot be executed: %s: put lastcall-agent beside lastcall, or let LASTCALL_AGENT "
-                     "name it; without it no connection is watched", path, strerror(why));
+    return error_set(error, "the agent %s cannot be executed: %s: put lastcall-agent beside lastcall, or let "
+                     "LASTCALL_AGENT name it; without it no connection is watched", path, strerror(why));
 }

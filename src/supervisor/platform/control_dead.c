@@ -1,5 +1,5 @@
-/* Dead control sockets. Must never remove the socket of a living supervisor, also of one that begins to listen at the very
- * moment: what is removed is moved aside first, and looked at again there. */
+/* Dead control sockets. Must never remove the socket of a living supervisor, also of one that begins to listen at the
+ * very moment: what is removed is moved aside first, and looked at again there. */
 #include "supervisor/platform/control_dead.h"
 
 #include <dirent.h>
@@ -19,7 +19,7 @@
 #include "common/text.h"
 
 enum { LOOKED_AT_MOST = 512 };
-#define START_MOST_US (10 * US_PER_SECOND) /* from bind(2) to listen(2) and a name: microseconds, unless it was killed */
+#define START_MOST_US (10 * US_PER_SECOND) /* from bind(2) to a name: microseconds, unless it was killed */
 
 /* Refused: nobody is behind it any more. A full backlog (EAGAIN) is a living one's. */
 static bool is_refused(const char *path)

@@ -1,6 +1,6 @@
 /* Where the control socket is put. Must never enter a directory that somebody else could have prepared, and never take
- * the place of a living supervisor. A socket gets its name only when it listens, so that a name that refuses is never that
- * of a lastcall which is just starting. */
+ * the place of a living supervisor. A socket gets its name only when it listens, so that a name that refuses is never
+ * that of a lastcall which is just starting. */
 #include "supervisor/platform/control_place.h"
 
 #include <errno.h>

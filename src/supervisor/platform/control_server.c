@@ -1,5 +1,5 @@
-/* The control socket's clients. Each one is in one state: it connected and has to speak within a second, or it waits for
- * the end of a drain. Nothing a client does may block the loop or hold anything for long. */
+/* The control socket's clients. Each one is in one state: it connected and has to speak within a second, or it waits
+ * for the end of a drain. Nothing a client does may block the loop or hold anything for long. */
 #include "supervisor/platform/control_server.h"
 
 #include <errno.h>
@@ -95,8 +95,8 @@ static void answer_client(struct control_client *client, const struct control_an
         client->state = CLIENT_WAITING;
 }
 
-/* The callback may itself have told this client the end; then there is nothing to answer any more. A drain that finds no
- * place to wait was asked for all the same, and with `--now` it has sped up the others. */
+/* The callback may itself have told this client the end; then there is nothing to answer any more. A drain that finds
+ * no place to wait was asked for all the same, and with `--now` it has sped up the others. */
 static void ask_user(struct control_client *client, const struct control_request *request)
 {
     struct control_server *server = client->server;

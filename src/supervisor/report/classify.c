@@ -16,7 +16,8 @@ static bool is_stale(const struct record *record, const struct handle_row *row)
 {
     int64_t age_us = row->state_age_us;
     if (age_us < 0 && row->has_info)
-        age_us = INT64_C(1000) * (row->last_sent_ms < row->last_received_ms ? row->last_sent_ms : row->last_received_ms);
+        age_us = INT64_C(1000) *
+                 (row->last_sent_ms < row->last_received_ms ? row->last_sent_ms : row->last_received_ms);
     return record->leak_stale_us > 0 && age_us > record->leak_stale_us;
 }
 

@@ -230,7 +230,8 @@ static json_t *connection_json(struct builder *builder, const struct recorded_ha
     put(builder, connection, "transaction", transaction_json(handle));
     put(builder, connection, "outcome",
         handle->outcome == OUTCOME_OPEN ? json_null() : json_string(outcome_name(handle->outcome)));
-    put(builder, connection, "leak", handle->leak == LEAK_NONE ? json_null() : json_string(leak_kind_name(handle->leak)));
+    put(builder, connection, "leak",
+        handle->leak == LEAK_NONE ? json_null() : json_string(leak_kind_name(handle->leak)));
     put(builder, connection, "note", ARRAY_OR_NULL(handle->note));
     put(builder, connection, "timeline", timeline_json(builder, handle));
     return connection;

@@ -30,8 +30,8 @@ static size_t without_half_character(const char *bytes, size_t length)
     return back < wanted ? length - 1 - back : length;
 }
 
-/* Where the password of the URL whose user part begins at `user` stands: behind the first ":", up to the last "@" before
- * white space (a password may hold "/" and "@"), or up to the end when the text was cut there. */
+/* Where the password of the URL whose user part begins at `user` stands: behind the first ":", up to the last "@"
+ * before white space (a password may hold "/" and "@"), or up to the end when the text was cut there. */
 static const char *url_password(const char *user, const char *end, bool cut, const char **password_end)
 {
     const char *at = NULL, *here = user;

@@ -105,7 +105,8 @@ static void add_sample(const struct record *record, struct list *list)
     if (record->sample_age_us < 0)
         add(list, "the app's connections", "the app ended without a stop, and they had not been looked at before");
     else
-        add(list, "the app's last moments", "it ended without a stop; its connections were last looked at %s before", age);
+        add(list, "the app's last moments", "it ended without a stop; its connections were last looked at %s before",
+            age);
 }
 
 static bool some_were_unseen(const struct record *record, unsigned target)
@@ -126,7 +127,8 @@ static void add_targets(const struct record *record, struct list *list)
         else if (open > 0)
             add(list, name, "nobody saw what became of %u of the app's connections", open);
         if (some_were_unseen(record, i))
-            add(list, name, "the state of some sessions could not be seen (no answer, no right, or track_activities is off)");
+            add(list, name, "the state of some sessions could not be seen (no answer, no right, or track_activities "
+                            "is off)");
     }
 }
 

@@ -1,7 +1,7 @@
 /* The report's file: whole or not at all, and never waiting for anybody.
  *
- * Never blocks on a pipe or a terminal, never replaces what is not a regular file, and never calls fsync(2): a slow disk
- * must not make the stop late. */
+ * Never blocks on a pipe or a terminal, never replaces what is not a regular file, and never calls fsync(2): a slow
+ * disk must not make the stop late. */
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
