@@ -3,9 +3,10 @@
 
     tests/check_stops.py [--stops 20] [--fresh] [--only WORD] [--table]
 
-Resumable: each stop's figures are kept in tests/figures/stops.json as soon as they are there, and a second call goes on where
-it was. --fresh starts anew; --table only prints. Writes tests/figures/stops.md. Exit code 1 when a stop under lastcall aborted,
-abandoned or lost anything, or took longer than the grace less 0.2 s. Some rows are measured under tini, too: the README's table."""
+Resumable: each stop's figures are kept in tests/figures/stops.json as soon as they are there, and a second call goes on
+where it was. --fresh starts anew; --table only prints. Writes tests/figures/stops.md. Exit code 1 when a stop under
+lastcall aborted, abandoned or lost anything, or took longer than the grace less 0.2 s. Some rows are measured under
+tini, too: the README's table."""
 import argparse
 import dataclasses
 import json
@@ -34,9 +35,11 @@ BARE_STOPS = 5
 NO_HANDLER = ("threads", "event loop", "prefork")
 GOOD = ("threads, good handler", "event loop, good handler", "prefork, good handler", "threads, leaves the pool open")
 ROWS = [(app, route, False) for app in NO_HANDLER for route in ROUTES] + \
-       [(app, route, True) for app in NO_HANDLER for route in ("direct", "tls", "pgbouncer-transaction", "pgbouncer-session")] + \
+       [(app, route, True) for app in NO_HANDLER
+        for route in ("direct", "tls", "pgbouncer-transaction", "pgbouncer-session")] + \
        [(app, "direct", True) for app in GOOD]
-SUMMED = ("in_flight", "aborted", "abandoned", "lost", "redis_lost", "half_done", "jobs_lost", "errors", "redis_left", "killed")
+SUMMED = ("in_flight", "aborted", "abandoned", "lost", "redis_lost", "half_done", "jobs_lost", "errors", "redis_left",
+          "killed")
 
 
 def row_name(app, route, with_redis):
@@ -60,7 +63,8 @@ def keep(kept):
 
 
 def figures(stop):
-    found = {name: value for name, value in dataclasses.asdict(stop).items() if name not in ("app", "route", "how", "report", "abandoned_by")}
+    found = {name: value for name, value in dataclasses.asdict(stop).items()
+             if name not in ("app", "route", "how", "report", "abandoned_by")}
     found["said"] = stop.report["stop"]["aborted"] if stop.report and stop.report["stop"] else None
     return found
 
@@ -84,7 +88,8 @@ def summary(stops):
 
 
 def table(kept):
-    yield "| app | route | stops bare, lastcall | bare: aborted of open | abandoned | replies lost | errors | seconds: median, longest " \
+    yield "| app | route | stops bare, lastcall " \
+          "| bare: aborted of open | abandoned | replies lost | errors | seconds: median, longest " \
           "| lastcall: aborted of open | abandoned | replies lost | errors | seconds: median, longest |"
     yield "| --- " * 13 + "|"
     for name in [row_name(*row) for row in ROWS] + list(hold_table.ROWS):
@@ -99,12 +104,14 @@ def write_table(kept):
     bad = [stop for stop in after if not is_good(stop)]
     odd = [f"{name}: {why}" for name, why in hold_table.odd_rows(kept)]
     with open(TABLE, "w", encoding="utf-8") as file:
-        file.write("# Stops, bare beside lastcall\n\nWritten by `make check-stops`; what is counted, and how: `tests/README.md`.\n\n")
+        file.write("# Stops, bare beside lastcall\n\n"
+                   "Written by `make check-stops`; what is counted, and how: `tests/README.md`.\n\n")
         file.write("\n".join(table(kept)) + "\n\n")
         file.write("".join(f"- not as promised: {line}\n" for line in odd))
         file.write(f"{len(after)} stops under lastcall, {len(bad)} of them not as promised.\n")
     print("\n".join(table(kept)))
-    print(f"\n{len(after)} stops under lastcall, {len(bad)} of them not as promised; {os.path.relpath(TABLE, os.path.dirname(HERE))}")
+    print(f"\n{len(after)} stops under lastcall, {len(bad)} of them not as promised; "
+          f"{os.path.relpath(TABLE, os.path.dirname(HERE))}")
     print("".join(f"not as promised: {line}\n" for line in odd), end="")
     return 1 if bad or odd or not after else 0
 

@@ -7,7 +7,7 @@
  *   exit N              exits with N on SIGTERM, 50 ms later, from ordinary code
  *   slow MS             exits with 0, MS after SIGTERM
  *   dies                its handler of SIGTERM dies of SIGSEGV
- *   fork-twice          a grandchild in a session of its own lives on, the child between them is gone; both wait for ever
+ *   fork-twice          a grandchild in a session of its own lives on, the child between is gone; both wait for ever
  *   fork-twice-ignore   the same, and the grandchild ignores SIGTERM
  *   orphans N           N grandchildren that end as orphans, then waits for ever; prints "made N" first
  *   wait-orphan MS      ends at once with 3; an orphan of it lives for MS

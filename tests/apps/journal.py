@@ -1,6 +1,7 @@
 """What the Python apps share: the journal, the clock of their quiet times, their parameters.
 
-The journal says what the *app* knows. One line an event, one write(2) a line, appended, so that a kill leaves whole lines:
+The journal says what the *app* knows. One line an event, one write(2) a line, appended, so that a
+kill leaves whole lines:
   I id        about to begin a transaction          C id        saw the reply to its COMMIT
   R id        saw the reply to its Redis EXEC       E id text   saw an error
   O text      anything else (ready, what was leaked, which signal came)
@@ -38,8 +39,9 @@ def redis_client(single=False):
                        single_connection_client=single)
 
 
-# All threads and processes are quiet at the same times, by the machine's monotonic clock: in every PERIOD_MS no transaction
-# is begun in the last QUIET_MS + LONGEST_MS, so that with transactions of at most LONGEST_MS the last QUIET_MS are quiet.
+# All threads and processes are quiet at the same times, by the machine's monotonic clock: in every PERIOD_MS no
+# transaction is begun in the last QUIET_MS + LONGEST_MS, so that with transactions of at most LONGEST_MS the
+# last QUIET_MS are quiet.
 PERIOD, QUIET, LONGEST = number("PERIOD_MS", 300), number("QUIET_MS", 60), number("LONGEST_MS", 50)
 SHORTEST = number("SHORTEST_MS", 5)
 

@@ -1,6 +1,7 @@
 #!/usr/bin/python3
-"""Leaks five handles and then does nothing: one idle, one idle in a read-only transaction that was never ended, one idle in
-a transaction with a row written, one whose session the server has ended (CLOSE_WAIT), and one of Redis. The journal says which:
+"""Leaks five handles and then does nothing: one idle, one idle in a read-only transaction that was never ended,
+one idle in a transaction with a row written, one whose session the server has ended (CLOSE_WAIT), and one of
+Redis. The journal says which:
   O leaked NAME pid fd local-port last-query"""
 import os
 import signal

@@ -1,6 +1,7 @@
 /* One event loop in C: THREADS lanes, each a libpq connection in non-blocking mode and, with REDIS_URL, a hiredis one;
- * transactions of 5-50 ms of several statements, then MULTI/EXEC; quiet together 20 % of the time by the same clock and with
- * the same journal as the Python apps (journal.py says both). HANDLER=good: on SIGTERM finish, close and exit with 0.
+ * transactions of 5-50 ms of several statements, then MULTI/EXEC; quiet together 20 % of the time by the same
+ * clock and with the same journal as the Python apps (journal.py says both). HANDLER=good: on SIGTERM finish,
+ * close and exit with 0.
  *
  * Never blocks but in poll(2). */
 #include <errno.h>

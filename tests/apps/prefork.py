@@ -1,8 +1,8 @@
 #!/usr/bin/python3
 """A master and CHILDREN children, each with its own connection, like gunicorn or Celery.
 
-HANDLER=none: neither master nor children handle SIGTERM. HANDLER=good: the master passes SIGTERM on, the children finish what
-they do and close, the master waits for them."""
+HANDLER=none: neither master nor children handle SIGTERM. HANDLER=good: the master passes SIGTERM on, the children
+finish what they do and close, the master waits for them."""
 import os
 import signal
 import sys

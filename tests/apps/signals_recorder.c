@@ -1,8 +1,8 @@
 /* Records every signal it gets, one byte-sized line each, and how it was started: its signal mask and which signals it
  * found ignored, and its open descriptors. SIGUSR2 ends nothing. A line "stop" on SIGTERM, then exit 7.
  *
- * Handlers only write(2) to a pipe to itself: no signal may get lost by a slow handler. Standard signals that come twice
- * while one is pending are one signal to the kernel: the test sends them one by one. */
+ * Handlers only write(2) to a pipe to itself: no signal may get lost by a slow handler. Standard signals that come
+ * twice while one is pending are one signal to the kernel: the test sends them one by one. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>

@@ -2,8 +2,8 @@
 """THREADS threads over a psycopg2 pool, transactions of 5-50 ms, quiet together 20 % of the time.
 
 HANDLER=none: SIGTERM ends it as it stands. HANDLER=good: finishes what it does, closes the pool, exits with 0.
-HANDLER=no-close: finishes what it does, takes half a second, exits without closing its pool. HANDLER=ignore: goes on for ever.
-POOL_EVERY=1 takes the connection from the pool and puts it back for each transaction, as frameworks do.
+HANDLER=no-close: finishes what it does, takes half a second, exits without closing its pool. HANDLER=ignore: goes on
+for ever. POOL_EVERY=1 takes the connection from the pool and puts it back for each transaction, as frameworks do.
 LONG_QUERY=seconds: beside the threads one connection that sleeps in the server for so long."""
 import os
 import signal

@@ -1,5 +1,5 @@
-/* Any bytes as a packet: message_is_valid() must not read past them, and what it lets through must be safe to use as its
- * users do: strings end, elements are there, indices are in bounds, and a look is put together from it. */
+/* Any bytes as a packet: message_is_valid() must not read past them, and what it lets through must be safe to use as
+ * its users do: strings end, elements are there, indices are in bounds, and a look is put together from it. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,7 +22,8 @@ static void use_target(const void *packet)
     while (*at)
         at += strlen(at) + 1;
     require(at < target->params + sizeof target->params);
-    require(strlen(target->name) < sizeof target->name && target->index < WIRE_TARGETS && target->server < WIRE_TARGETS);
+    require(strlen(target->name) < sizeof target->name);
+    require(target->index < WIRE_TARGETS && target->server < WIRE_TARGETS);
 }
 
 static void use_rows(const void *packet)

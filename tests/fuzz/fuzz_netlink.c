@@ -21,7 +21,8 @@ static void require(_Bool holds)
 
 static void read_message(void *context, const struct nlmsghdr *message)
 {
-    static const struct unix_path paths[] = {{"/run/postgresql/.s.PGSQL.5432", 7, 8 << 20 | 1}, {"/tmp/redis.sock", 0, 0}};
+    static const struct unix_path paths[] = {{"/run/postgresql/.s.PGSQL.5432", 7, 8 << 20 | 1},
+                                             {"/tmp/redis.sock", 0, 0}};
     size_t *count = context;
     struct socket_fact fact;
     struct unix_socket unix_socket;
@@ -53,7 +54,8 @@ static void read_lines(const char *bytes, size_t size)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    /* The first four bytes are the sequence number that was asked with; the rest lies aligned, and ends with its memory. */
+    /* The first four bytes are the sequence number that was asked with; the rest lies aligned,
+     * and ends with its memory. */
     uint32_t sequence;
     size_t count = 0;
     if (size < sizeof sequence)

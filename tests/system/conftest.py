@@ -18,8 +18,8 @@ skipped = []
 
 def pytest_configure(config):
     config.addinivalue_line("markers", f"limit(seconds): this test's time limit instead of {LIMIT_S} s")
-    # `kill PID` ends the run as ^C does: fixtures are taken down, servers end. And what `nohup` or a script's `&` has set to
-    # be ignored would be so in every app that a test starts.
+    # `kill PID` ends the run as ^C does: fixtures are taken down, servers end. And what `nohup` or a script's `&` has
+    # set to be ignored would be so in every app that a test starts.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for signo in (signal.SIGHUP, signal.SIGQUIT):

@@ -102,8 +102,8 @@ class Database:
         return Counters(*row)
 
     def settled_counters(self, limit=10):
-        """The counters once nobody is connected any more: a session hands its counts in before it goes, and only then for
-        certain. Pooled server connections are ended first, by the pooler, politely."""
+        """The counters once nobody is connected any more: a session hands its counts in before it goes, and only then
+        for certain. Pooled server connections are ended first, by the pooler, politely."""
         for mode in ("transaction", "session"):
             self.wait_for_pooler_clients(mode, limit)
             self.end_pooler_sessions(mode)
@@ -126,7 +126,8 @@ class Database:
         wait_until(lambda: not self.pooler_clients(mode), limit, lambda: f"clients gone: {self.pooler_clients(mode)}")
 
     def end_pooler_sessions(self, mode):
-        """By SHOW POOLS: SHOW DATABASES does not list a database that had no client for a while, though its servers are there."""
+        """By SHOW POOLS: SHOW DATABASES does not list a database that had no client for a while, though
+        its servers are there."""
         with contextlib.suppress(psycopg2.Error):
             if any(row["database"] == self.name for row in self.servers.console_rows(mode, "SHOW POOLS")):
                 self.servers.console_rows(mode, f"KILL {self.name}")
@@ -155,9 +156,11 @@ class Database:
                 if f"db={self.name} " in line and re.search(pattern, line)]
 
     def abandoned_by(self):
-        """Who went away without a goodbye: lines of PostgreSQL's log, with pid and application name, and PgBouncer's reasons."""
+        """Who went away without a goodbye: lines of PostgreSQL's log, with pid and application name, and
+        PgBouncer's reasons."""
         return self.log_lines("unexpected EOF on client connection|could not receive data from client") + \
-            [f"{mode} pooler: {self.pooler_endings(mode)}" for mode in ("transaction", "session") if self.pooler_endings(mode)]
+            [f"{mode} pooler: {self.pooler_endings(mode)}" for mode in ("transaction", "session")
+             if self.pooler_endings(mode)]
 
     def committed(self):
         """The ids the server has: what was committed, whether the app learnt of it or not."""

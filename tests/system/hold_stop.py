@@ -52,7 +52,8 @@ def oldest_transaction(servers, database):
 
 def wait_for_load(app, run, journal, servers, database):
     """Until the app has done some work; pgbench, which has no journal, by the server's counters. Returns the longest
-    age of a transaction seen meanwhile: pgbench -C leaves transactions open while it connects for others of its clients."""
+    age of a transaction seen meanwhile: pgbench -C leaves transactions open while it connects for
+    others of its clients."""
     if app.prepare is not allow_bench_tables:
         warm_up(run, journal, app.transactions)
         return 0.0

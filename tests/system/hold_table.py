@@ -36,17 +36,20 @@ def odd_rows(kept):
 
 # Those that stand for all in the README, beside tini.
 SHOWN = tuple(f"hold: {name}" for name in (
-    "pgbench | direct, root", "pgbench -C | tls, root", "threads, Python, Redis | direct, user", "threads, C | pgbouncer-session, user",
-    "node, pg, ioredis | direct, user", "asyncpg | pgbouncer-transaction, root", "pgx | tls, user",
+    "pgbench | direct, root", "pgbench -C | tls, root", "threads, Python, Redis | direct, user",
+    "threads, C | pgbouncer-session, user", "node, pg, ioredis | direct, user",
+    "asyncpg | pgbouncer-transaction, root", "pgx | tls, user",
     "JDBC, 1 s, stop.end kill | pgbouncer-transaction, root", "pipelines 4 deep | direct, user", "COPY in | tls, root",
     "beside a 2 s query | direct, root", "prefork | direct, root", "two connections a flow | direct, user"))
 
 
 def shown(stops):
     """transactions aborted, connections abandoned, replies lost, a stop; the median of its seconds"""
-    total = {name: sum(stop[name] for stop in stops) for name in ("aborted", "abandoned", "lost", "redis_lost", "half_done")}
+    total = {name: sum(stop[name] for stop in stops)
+             for name in ("aborted", "abandoned", "lost", "redis_lost", "half_done")}
     lost = sum(total[name] for name in ("lost", "redis_lost", "half_done"))
-    return " | ".join(f"{figure / len(stops):.1f}".replace(".0", "") for figure in (total["aborted"], total["abandoned"], lost)) \
+    return " | ".join(f"{figure / len(stops):.1f}".replace(".0", "")
+                      for figure in (total["aborted"], total["abandoned"], lost)) \
         + f" | {statistics.median(stop['seconds'] for stop in stops):.2f}"
 
 
@@ -55,11 +58,13 @@ def readme_table(kept):
     if not all(kept.get(name, {}).get(how) for name in SHOWN for how in ("tini", "lastcall")):
         return []
     number = min(len(kept[name]["lastcall"]) for name in SHOWN)
-    lines = ["| app, as it stands | route | tini: aborted | abandoned | replies lost | s | lastcall: aborted | abandoned | replies lost | s |",
+    lines = ["| app, as it stands | route | tini: aborted | abandoned | replies lost | s "
+             "| lastcall: aborted | abandoned | replies lost | s |",
              "| --- | --- " + "| ---: " * 8 + "|"]
     for name in SHOWN:
         row = ROWS[name]
-        lines.append(f"| {row.app.name} | {row.route} | {shown(kept[name]['tini'])} | {shown(kept[name]['lastcall'])} |")
+        lines.append(f"| {row.app.name} | {row.route} | {shown(kept[name]['tini'])} "
+                     f"| {shown(kept[name]['lastcall'])} |")
     return [*lines, "", f"Per stop: of {len(kept[SHOWN[0]]['tini'])} stops under tini, {number} under lastcall. "
             f"{os.cpu_count()} cores, servers on the same machine."]
 

@@ -4,7 +4,8 @@ import os
 
 import jsonschema
 
-with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "report.schema.json"), encoding="utf-8") as schema_file:
+with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "report.schema.json"),
+          encoding="utf-8") as schema_file:
     SCHEMA = json.load(schema_file)
 VALIDATOR = jsonschema.validators.validator_for(SCHEMA)
 VALIDATOR.check_schema(SCHEMA)
@@ -19,7 +20,8 @@ def valid(report):
         if None not in (target["handles"], target["closed_by_app"], target["leaked"]):
             assert target["closed_by_app"] + target["leaked"] <= target["handles"], without_connections(target)
         if target["leaked"] is not None and target["connections"]:
-            assert target["leaked"] == sum(1 for each in target["connections"] if each["leak"]), without_connections(target)
+            assert target["leaked"] == sum(1 for each in target["connections"] if each["leak"]), \
+                without_connections(target)
     return report
 
 

@@ -1,4 +1,5 @@
-"""Running a command bare or under lastcall, as PID 1 of a pid namespace or not, as root or as an ordinary user; and its journal.
+"""Running a command bare or under lastcall, as PID 1 of a pid namespace or not, as root or as an ordinary
+user; and its journal.
 
 Must never leave a process behind: each command is a session of its own, and whoever starts one ends it (`with`).
 """
@@ -164,7 +165,8 @@ class Run:
         with open(self.out_path, "wb") as out, open(self.err_path, "wb") as err:
             self.process = subprocess.Popen(
                 argv, **{"stdin": subprocess.DEVNULL, "stdout": out, "stderr": err, "cwd": directory,
-                         "env": clean_environment({"HOME": directory, MARK: self.mark, **(env or {})}), "start_new_session": True, **popen})
+                         "env": clean_environment({"HOME": directory, MARK: self.mark, **(env or {})}),
+                         "start_new_session": True, **popen})
         self.pidfd = os.pidfd_open(self.process.pid)
         self._main = None
 
@@ -188,7 +190,8 @@ class Run:
         try:
             os.kill(self.pid, signo)
         except ProcessLookupError:
-            raise AssertionError(f"ended with {self.process.wait(5)} before {signo!r} was sent:\n{self.err()}") from None
+            raise AssertionError(f"ended with {self.process.wait(5)} before {signo!r} was sent:\n"
+                                 f"{self.err()}") from None
 
     def wait_softly(self, limit):
         """True when it has ended within the limit. By pidfd: Popen.wait() looks only every 50 ms."""
@@ -255,7 +258,8 @@ class Run:
 
     def phases(self):
         """The phases that lastcall's log has begun so far: "lastcall: holding: why"."""
-        return re.findall(r"^lastcall: (?:\w+: )?(announcing|draining|holding|stopping|killing|sweeping|done): ", self.err(), re.M)
+        return re.findall(r"^lastcall: (?:\w+: )?(announcing|draining|holding|stopping|killing|sweeping|done): ",
+                          self.err(), re.M)
 
 
 def bare(argv, directory, name="bare", **more):
@@ -277,7 +281,8 @@ def lastcall_verb(words, directory, env=None, limit=20, prefix=(), program=None)
 
 
 def stage_for_everyone(directory):
-    """Copies of the programs and apps where any user may read and run them: the checkout may be in a private directory."""
+    """Copies of the programs and apps where any user may read and run them: the checkout may be in
+    a private directory."""
     os.makedirs(directory, exist_ok=True)
     for name, source in (("lastcall", LASTCALL), ("lastcall-agent", AGENT)):
         if os.path.exists(source):

@@ -3,7 +3,8 @@ directory. Everything dies with the process that started it, also when that one 
 
 Must never touch a server that it did not start, and never wait without a limit.
 
-PostgreSQL and PgBouncer refuse to run as root: they then run as the user `postgres`. As an ordinary user they run as that user.
+PostgreSQL and PgBouncer refuse to run as root: they then run as the user `postgres`. As an ordinary user
+they run as that user.
 """
 import atexit
 import contextlib
@@ -300,8 +301,8 @@ server_login_retry = 1
 
     def start_redis(self):
         self.redis_port = self.redis_port or free_port()
-        self.launch("redis", ["redis-server", "--port", str(self.redis_port), "--bind", "127.0.0.1", "::1", "--save", "",
-                              "--appendonly", "no", "--dir", self.path("sock"), "--databases", "64"])
+        self.launch("redis", ["redis-server", "--port", str(self.redis_port), "--bind", "127.0.0.1", "::1",
+                              "--save", "", "--appendonly", "no", "--dir", self.path("sock"), "--databases", "64"])
         self.ready("redis", self.ping_redis)
 
     # -- asking them ----------------------------------------------------------------------------------------------

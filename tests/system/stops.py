@@ -67,7 +67,8 @@ def start(how, app, database, route, directory, with_redis=False, grace="5s", en
     if how == "bare":
         return bare(command, directory, name=f"bare.{database.name}", env=env, **more), journal
     program = os.path.join(stage, "lastcall") if stage else None
-    return lastcall(command, directory, name=f"lastcall.{database.name}", env=env, grace=grace, program=program, **more), journal
+    return lastcall(command, directory, name=f"lastcall.{database.name}", env=env, grace=grace, program=program,
+                    **more), journal
 
 
 def warm_up(run, journal, at_least=20, limit=20):
@@ -79,8 +80,8 @@ def warm_up(run, journal, at_least=20, limit=20):
 
 
 def end_by_signal(run, how, grace_s):
-    """Sends SIGTERM and waits for the end of everything, as a container runtime does: what the main process leaves behind, or
-    what is still there after the grace, gets SIGKILL. Returns (seconds, code)."""
+    """Sends SIGTERM and waits for the end of everything, as a container runtime does: what the main process leaves
+    behind, or what is still there after the grace, gets SIGKILL. Returns (seconds, code)."""
     began = time.monotonic()
     run.send(signal.SIGTERM)
     if how != "lastcall":
@@ -107,19 +108,20 @@ def measure(servers, app, route, how, directory, with_redis=False, grace_s=5.0, 
 
 
 def redis_connections_left(database):
-    """How many Redis still has a second after the app's end; it needs a moment to see the ends of those that are gone."""
+    """How many Redis still has a second after the app's end; it needs a moment to see the ends of
+    those that are gone."""
     with contextlib.suppress(NotInTime):
         wait_until(lambda: not database.redis_clients(), 1, "Redis has seen the ends")
     return len(database.redis_clients())
 
 
 def discarded(run, how):
-    """Clients of a pooler that were held with an unsent write: no goodbye fits behind it, so their connection is reset, which
-    costs the pooler a line in its log and no server session. lastcall's report names each."""
+    """Clients of a pooler that were held with an unsent write: no goodbye fits behind it, so their connection is reset,
+    which costs the pooler a line in its log and no server session. lastcall's report names each."""
     if how != "lastcall" or not os.path.exists(run.report_path):
         return 0
-    return sum(1 for target in run.report()["targets"] if target["kind"] == "pgbouncer" for handle in target["connections"]
-               if "unsent write was discarded" in (handle["note"] or ""))
+    return sum(1 for target in run.report()["targets"] if target["kind"] == "pgbouncer"
+               for handle in target["connections"] if "unsent write was discarded" in (handle["note"] or ""))
 
 
 def count(app, route, how, database, journal, run, seconds, code, in_flight):

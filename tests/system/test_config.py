@@ -55,7 +55,8 @@ def test_file_that_cannot_be_read(directory, stage):
     path = write(directory, "grace_period: 5s\n")
     os.chmod(path, 0)
     prefix = as_user(NOBODY) if os.geteuid() == 0 else []
-    code, _, err = lastcall_verb(["check", "--config", path], directory, prefix=prefix, program=os.path.join(stage, "lastcall"))
+    code, _, err = lastcall_verb(["check", "--config", path], directory, prefix=prefix,
+                                 program=os.path.join(stage, "lastcall"))
     assert code == 1 and path in err and "Permission denied" in err and len(err.strip().splitlines()) == 1, (code, err)
 
 
@@ -90,7 +91,8 @@ def test_every_error_at_once(directory):
 
 
 def test_anchor_and_alias_are_refused(directory):
-    from_file(directory, "grace_period: &time 5s\ndrain:\n  hold: *time\n", says=["lastcall.yaml:1:15", "lastcall.yaml:3:9"], lines=2)
+    from_file(directory, "grace_period: &time 5s\ndrain:\n  hold: *time\n",
+              says=["lastcall.yaml:1:15", "lastcall.yaml:3:9"], lines=2)
 
 
 def test_duplicate_key_is_refused(directory):
@@ -133,12 +135,14 @@ def test_bad_redis_url(directory, url, says):
     refused(directory, env={"REDIS_URL": url}, says=says)
 
 
-FOREIGN = [f"mysql://{LOGIN}127.0.0.1/db", "sqlite:///tmp/x.db", f"mongodb://{LOGIN}127.0.0.1/db", f"http://{LOGIN}127.0.0.1/"]
+FOREIGN = [f"mysql://{LOGIN}127.0.0.1/db", "sqlite:///tmp/x.db", f"mongodb://{LOGIN}127.0.0.1/db",
+           f"http://{LOGIN}127.0.0.1/"]
 
 
 @pytest.mark.parametrize("url", FOREIGN)
 def test_foreign_url_in_the_environment_keeps_no_app_from_running(directory, url):
-    """An app of another database has a right to its DATABASE_URL: said with the column, and it runs without that target."""
+    """An app of another database has a right to its DATABASE_URL: said with the column, and it runs
+    without that target."""
     with lastcall(["sh", "-c", "exit 6"], directory, env={"DATABASE_URL": url}) as run:
         assert run.wait(5) == 6, run.err()
         assert "DATABASE_URL, column 1" in run.err() and SECRET not in run.err(), run.err()
@@ -150,7 +154,8 @@ def test_foreign_url_in_the_file_is_refused(directory, url):
 
 
 @pytest.mark.parametrize("url", [f"jdbc:postgresql://127.0.0.1:5441/db?user=app&password={SECRET}",
-                                 f"postgresql+psycopg2://{LOGIN}127.0.0.1:5441/db", f"postgresql+asyncpg://{LOGIN}127.0.0.1:5441/db",
+                                 f"postgresql+psycopg2://{LOGIN}127.0.0.1:5441/db",
+                                 f"postgresql+asyncpg://{LOGIN}127.0.0.1:5441/db",
                                  f"postgis://{LOGIN}127.0.0.1:5441/db", f"ecto://{LOGIN}127.0.0.1:5441/db"])
 def test_schemes_of_frameworks_are_mapped(directory, url):
     out = understood(directory, {"DATABASE_URL": url})
@@ -166,20 +171,23 @@ def understood(directory, env):
 
 @pytest.mark.parametrize("scheme", ["postgres", "postgresql"])
 def test_prismas_parameters_are_stripped(directory, scheme):
-    out = understood(directory, {"DATABASE_URL": f"{scheme}://{LOGIN}127.0.0.1:5433/db?connection_limit=7&pool_timeout=20"
-                                                 "&connect_timeout=10&schema=public&statement_cache_size=0&socket_timeout=5"})
+    out = understood(directory, {"DATABASE_URL": f"{scheme}://{LOGIN}127.0.0.1:5433/db"
+                                                 "?connection_limit=7&pool_timeout=20&connect_timeout=10"
+                                                 "&schema=public&statement_cache_size=0&socket_timeout=5"})
     assert "limit: 7" in out, out
     for word in ("pool_timeout", "schema=", "statement_cache_size", "socket_timeout"):
         assert word not in out, out
 
 
 def test_pgbouncer_in_the_url_makes_two_targets(directory):
-    out = understood(directory, {"DATABASE_URL": f"postgres://{LOGIN}127.0.0.1:6432/db?pgbouncer=true&connection_limit=5",
+    out = understood(directory, {"DATABASE_URL": f"postgres://{LOGIN}127.0.0.1:6432/db"
+                                                 "?pgbouncer=true&connection_limit=5",
                                  "DATABASE_URL_DIRECT": f"postgres://{LOGIN}127.0.0.1:5432/db"})
     assert "pgbouncer" in out and "postgres" in out, out
 
 
-@pytest.mark.parametrize("variable", ["DATABASE_URL_DIRECT", "DIRECT_URL", "DIRECT_DATABASE_URL", "DATABASE_URL_UNPOOLED"])
+@pytest.mark.parametrize("variable", ["DATABASE_URL_DIRECT", "DIRECT_URL", "DIRECT_DATABASE_URL",
+                                      "DATABASE_URL_UNPOOLED"])
 def test_names_of_the_direct_url(directory, variable):
     out = understood(directory, {"DATABASE_URL": f"postgres://{LOGIN}127.0.0.1:6432/db?pgbouncer=true",
                                  variable: f"postgres://{LOGIN}127.0.0.1:5499/db"})
@@ -252,8 +260,8 @@ def test_check_judges_the_report_as_the_user(directory, stage):
     path, program = os.path.join(directory, "report.json"), os.path.join(stage, "lastcall")
     os.chmod(directory, 0o755)
     if os.geteuid() == 0:
-        check_misses(directory, [[path, f"uid {NOBODY}", "Permission denied"]], ["--user", str(NOBODY), "--report", path],
-                     program=program)
+        check_misses(directory, [[path, f"uid {NOBODY}", "Permission denied"]],
+                     ["--user", str(NOBODY), "--report", path], program=program)
         check_misses(directory, [[path, f"uid {NOBODY}", "Permission denied"]], ["--report", path], program=program,
                      prefix=as_user(NOBODY))
     else:
@@ -267,7 +275,8 @@ def test_check_looks_for_the_agent(directory):
     os.mkdir(alone)
     shutil.copy(LASTCALL, alone)
     program = os.path.join(alone, "lastcall")
-    check_misses(directory, [[os.path.join(alone, "lastcall-agent"), "No such file", "LASTCALL_AGENT"]], program=program)
+    check_misses(directory, [[os.path.join(alone, "lastcall-agent"), "No such file", "LASTCALL_AGENT"]],
+                 program=program)
     code, _, err = lastcall_verb(["check"], directory, program=program)
     assert (code, err) == (0, ""), "without a server to watch none is needed"
     code, _, err = lastcall_verb(["check"], directory, {**URL_OF_ALL, "LASTCALL_AGENT": AGENT}, program=program)
@@ -347,8 +356,8 @@ def test_agent_that_is_not_there(directory):
 def test_agent_that_ends_at_once(directory):
     """It is started again and again, each tenth of a second while a stop is on; the log says it once."""
     app = [c_app("behave"), "slow", "600"]
-    with lastcall(app, directory, env={"DATABASE_URL": f"postgres://{LOGIN}127.0.0.1:1/db", "LASTCALL_AGENT": "/bin/true",
-                                       "LASTCALL_LOG_LEVEL": "debug"}) as run:
+    with lastcall(app, directory, env={"DATABASE_URL": f"postgres://{LOGIN}127.0.0.1:1/db",
+                                       "LASTCALL_AGENT": "/bin/true", "LASTCALL_LOG_LEVEL": "debug"}) as run:
         run.ready()
         run.send()
         assert run.wait(5) == 0, run.err()
@@ -357,7 +366,8 @@ def test_agent_that_ends_at_once(directory):
         assert len(said) == 1 and "it exited with code 0" in said[0], said
 
 
-@pytest.mark.parametrize("url", [f"postgres://{LOGIN}127.0.0.1:1/db", f"postgres://{LOGIN}no-such-host.invalid:5432/db"])
+@pytest.mark.parametrize("url", [f"postgres://{LOGIN}127.0.0.1:1/db",
+                                 f"postgres://{LOGIN}no-such-host.invalid:5432/db"])
 def test_server_that_is_not_there(directory, url):
     with lastcall([c_app("behave"), "exit", "6"], directory, env={"DATABASE_URL": url}) as run:
         run.ready()
@@ -379,7 +389,8 @@ def test_wrong_password(database, directory):
 
 def test_report_that_cannot_be_written(directory):
     """Said, and the exit code stays the app's."""
-    with lastcall([c_app("behave"), "exit", "6"], directory, options=["--report", "/no/such/directory/report.json"]) as run:
+    with lastcall([c_app("behave"), "exit", "6"], directory,
+                  options=["--report", "/no/such/directory/report.json"]) as run:
         run.ready()
         run.send()
         assert run.wait(5) == 6, run.err()

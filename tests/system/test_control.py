@@ -17,7 +17,8 @@ GRACE_S = 5.0
 def running(database, directory):
     """An app with quiet times under lastcall, and the environment that names its control socket."""
     socket = {"LASTCALL_SOCKET": os.path.join(directory, "control.sock")}
-    run, journal = start("lastcall", "threads", database, "direct", directory, True, f"{GRACE_S:g}s", environment=socket)
+    run, journal = start("lastcall", "threads", database, "direct", directory, True, f"{GRACE_S:g}s",
+                         environment=socket)
     with run:
         warm_up(run, journal)
         yield run, journal, socket, directory
@@ -121,8 +122,9 @@ def test_default_socket_in_a_namespace(database, directory):
         warm_up(run, journal)
         enter = ["nsenter", "--mount", "--root", "--pid", "--target", str(run.pid)]
         if in_pid_namespace()[1] == "--user":
-            enter = ["nsenter", "--user", "--preserve-credentials", "--mount", "--root", "--pid", "--target", str(run.pid)]
-        done = subprocess.run([*enter, lastcall_program(), "drain"], env=clean_environment(), capture_output=True, text=True,
-                              timeout=20, check=False)
+            enter = ["nsenter", "--user", "--preserve-credentials", "--mount", "--root", "--pid",
+                     "--target", str(run.pid)]
+        done = subprocess.run([*enter, lastcall_program(), "drain"], env=clean_environment(), capture_output=True,
+                              text=True, timeout=20, check=False)
         assert done.returncode == 0, (done.stdout, done.stderr, run.err())
         assert is_alive(run.app_pid())

@@ -1,5 +1,5 @@
-"""`lastcall doctor`: what works here, what does not, with its consequence and cure; its exit code; within 5 s whatever the
-servers do; never a password."""
+"""`lastcall doctor`: what works here, what does not, with its consequence and cure; its exit code; within 5 s whatever
+the servers do; never a password."""
 import contextlib
 import json
 import os
@@ -69,7 +69,8 @@ def test_all_is_well(servers, database, directory):
     assert found.row("sockets")["detail"] == "sock_diag"
     version = servers.sql("SHOW server_version")[0][0].split()[0]
     assert found.row("reach", "database")["detail"].startswith(f"PostgreSQL {version} answers in ")
-    assert found.row("reach", "redis")["detail"].startswith(f"Redis {servers.redis().info()['redis_version']} answers in ")
+    version = servers.redis().info()["redis_version"]
+    assert found.row("reach", "redis")["detail"].startswith(f"Redis {version} answers in ")
     for what, target in (("freeze", None), ("control", None), ("addresses", "database"), ("see", "database"),
                          ("end", "database"), ("addresses", "redis"), ("see", "redis"), ("end", "redis")):
         assert found.answer(what, target) == "yes", found.row(what, target)
@@ -78,7 +79,8 @@ def test_all_is_well(servers, database, directory):
 
 def test_for_people(servers, database, directory):
     """The same in short lines, the columns one below the other; nothing on standard error."""
-    code, out, err = lastcall_verb(["doctor"], directory, {"DATABASE_URL": database.url("tls"), "LASTCALL_INSTANCE": "doctor"})
+    code, out, err = lastcall_verb(["doctor"], directory,
+                                   {"DATABASE_URL": database.url("tls"), "LASTCALL_INSTANCE": "doctor"})
     lines = out.splitlines()
     assert code == 0 and err == "", (code, err)
     assert lines[0] == "yes      hands        pidfd_getfd", lines
@@ -109,7 +111,8 @@ def test_no_hands(directory):
     """In a container of Kubernetes: the line that cures it there, and no other platform's."""
     found = Found(directory, {"KUBERNETES_SERVICE_HOST": "10.0.0.1"}, prefix=[c_app("no_hands")])
     assert found.code == 1 and found.answer("hands") == "no"
-    assert "seccomp filter" in found.row("hands")["detail"] and "nothing can be held" in found.row("hands")["consequence"]
+    assert "seccomp filter" in found.row("hands")["detail"]
+    assert "nothing can be held" in found.row("hands")["consequence"]
     assert found.cures("hands") == {"container spec": "securityContext: {capabilities: {add: [SYS_PTRACE]}}"}
     assert found.all["platform"] == {"name": "kubernetes", "why": "KUBERNETES_SERVICE_HOST is set", "grace_seconds": 30}
 
@@ -141,7 +144,8 @@ def test_beside_a_running_one(database, directory):
 def test_grace_longer_than_the_platforms(directory):
     found = Found(directory, {"KUBERNETES_SERVICE_HOST": "10.0.0.1"}, options=["--grace", "45s"])
     assert found.code == 0 and found.answer("grace") == "part"
-    assert found.cures("grace") == {"pod spec": "terminationGracePeriodSeconds: 45", "environment": "LASTCALL_GRACE_PERIOD=30s"}
+    assert found.cures("grace") == {"pod spec": "terminationGracePeriodSeconds: 45",
+                                    "environment": "LASTCALL_GRACE_PERIOD=30s"}
 
 
 # -- servers ----------------------------------------------------------------------------------------------------------
@@ -211,7 +215,8 @@ def test_redis_user_with_few_rights(servers, directory):
         assert Found(directory, env).answer("end", "redis") == "yes"
         client.execute_command("ACL", "SETUSER", "few", "-client|list")
         found = Found(directory, env)
-        assert found.code == 1 and found.answer("reach", "redis") == "no" and found.answer("rights", "redis") == "unknown"
+        assert found.code == 1 and found.answer("reach", "redis") == "no"
+        assert found.answer("rights", "redis") == "unknown"
         client.execute_command(*found.cures("reach", "redis")["redis-cli"].split())
         assert Found(directory, env).code == 0
     finally:
@@ -255,7 +260,8 @@ def test_an_agent_that_stands_still(database, directory):
 
 
 def test_no_agent(database, directory):
-    found = Found(directory, {"DATABASE_URL": database.url("direct"), "LASTCALL_AGENT": os.path.join(directory, "none")})
+    found = Found(directory, {"DATABASE_URL": database.url("direct"),
+                              "LASTCALL_AGENT": os.path.join(directory, "none")})
     assert found.code == 1 and found.answer("reach", "database") == "unknown"
 
 

@@ -31,7 +31,8 @@ def stop_all(pids, signo):
 
 
 def ends_in_time(run, grace_s=GRACE_S, began=None):
-    """SIGTERM (unless it was sent: began) and the end by grace − 0.2 s with nothing left of the app. The valid report."""
+    """SIGTERM (unless it was sent: began) and the end by grace − 0.2 s with nothing left of the
+    app. The valid report."""
     tree = descendants(run.pid)
     if began is None:
         began = time.monotonic()
@@ -43,8 +44,9 @@ def ends_in_time(run, grace_s=GRACE_S, began=None):
     return valid(run.report())
 
 
-# What makes each phase last: a query longer than the grace (holding), an app that takes half a second to end (stopping), one
-# that ignores the signal (killing), the server's sessions that must be ended when the app is gone (sweeping).
+# What makes each phase last: a query longer than the grace (holding), an app that takes half a second to
+# end (stopping), one that ignores the signal (killing), the server's sessions that must be ended when the
+# app is gone (sweeping).
 LASTS = {
     "running": {}, "draining": {}, "holding": {}, "stopping": {}, "sweeping": {}, "killing": {"HANDLER": "ignore"},
 }
@@ -54,7 +56,8 @@ LASTS = {
 @pytest.mark.parametrize("signo", [signal.SIGKILL, signal.SIGSTOP])
 def test_agent_is_lost(database, directory, phase, signo):
     """The agent killed or stopped in each phase, beside an app with a query longer than the grace and a slow end."""
-    run, journal = start("lastcall", "threads, leaves the pool open", database, "direct", directory, True, f"{GRACE_S:g}s",
+    run, journal = start("lastcall", "threads, leaves the pool open", database, "direct", directory, True,
+                         f"{GRACE_S:g}s",
                          environment={"LONG_QUERY": "30", "LASTCALL_LOG_LEVEL": "debug", **LASTS[phase]})
     agent = 0
     try:
@@ -65,7 +68,8 @@ def test_agent_is_lost(database, directory, phase, signo):
             if phase != "running":
                 began = time.monotonic()
                 run.send()
-                wait_until(lambda: phase in run.phases(), GRACE_S + 2, lambda: f"phase {phase}\n{run.err()}", step=0.0005)
+                wait_until(lambda: phase in run.phases(), GRACE_S + 2, lambda: f"phase {phase}\n{run.err()}",
+                           step=0.0005)
             stop_all([agent], signo)
             report = ends_in_time(run, began=began)
             assert phase == "running" or phase in phases(report), report["stop"]
@@ -83,7 +87,8 @@ def test_lost_agent_is_started_again_and_the_app_never_notices(database, directo
         for _ in range(3):
             first = run.agent_pid()
             os.kill(first, signal.SIGKILL)
-            wait_until(lambda: run.agent_pid(10) != first and is_alive(run.agent_pid(10)), 10, f"another agent\n{run.err()}")
+            wait_until(lambda: run.agent_pid(10) != first and is_alive(run.agent_pid(10)), 10,
+                       f"another agent\n{run.err()}")
         done = len(journal.of("C"))
         wait_until(lambda: len(journal.of("C")) > done + 10, 5, "the app goes on")
         assert run.app_pid() == app and journal.errors() == []
@@ -109,7 +114,8 @@ def test_postgres_stopped_while_the_app_runs(servers, database, directory):
         finally:
             stop_all(frozen, signal.SIGCONT)
         assert report["unknown"], report
-        assert report["stop"]["finished"] in (None, 0) or report["stop"]["aborted"] is None or report["unknown"], report["stop"]
+        assert report["stop"]["finished"] in (None, 0) or report["stop"]["aborted"] is None or report["unknown"], \
+            report["stop"]
 
 
 def test_postgres_stopped_from_the_start(servers, directory, database):
@@ -117,7 +123,8 @@ def test_postgres_stopped_from_the_start(servers, directory, database):
     frozen = postgres_processes(servers)
     stop_all(frozen, signal.SIGSTOP)
     try:
-        with lastcall([c_app("behave"), "good"], directory, grace=f"{GRACE_S:g}s", env=database.environment("direct", True)) as run:
+        with lastcall([c_app("behave"), "good"], directory, grace=f"{GRACE_S:g}s",
+                      env=database.environment("direct", True)) as run:
             run.ready()
             report = ends_in_time(run)
             assert report["unknown"] or not report["targets"][0]["handles"], report

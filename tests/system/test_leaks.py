@@ -95,7 +95,8 @@ def test_five_leaks_are_named_and_ended(database, directory, route):
 def test_query_longer_than_the_grace(database, directory, app, route):
     """Beside normal traffic: only that one is aborted, its backend is gone at the end, and the stop is in time."""
     grace_s = 3.0
-    run, journal = start("lastcall", app, database, route, directory, grace=f"{grace_s:g}s", environment={"LONG_QUERY": "30"})
+    run, journal = start("lastcall", app, database, route, directory, grace=f"{grace_s:g}s",
+                         environment={"LONG_QUERY": "30"})
     with run:
         warm_up(run, journal)
         backend = wait_until(lambda: [row["pid"] for row in database.sessions() if "pg_sleep" in row["query"]], 5,
@@ -198,7 +199,8 @@ def test_closed_right_before_the_exit(servers, directory):
 
 @pytest.mark.limit(60)
 def test_closed_inside_tls_right_before_the_exit(servers, directory):
-    """Inside TLS they are known only when the app was seen closing, in its last milliseconds; else the report says so."""
+    """Inside TLS they are known only when the app was seen closing, in its last milliseconds; else
+    the report says so."""
     for number in range(TRIES):
         found = close_and_exit(servers, directory, "tls", f"run{number}")
         assert {outcome for outcome, _ in found} <= {"closed by the app", "ended by command"}, found

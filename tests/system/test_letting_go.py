@@ -1,7 +1,8 @@
-"""Letting go, always: whatever ends a hold, no socket of a living app stays corked, braked or muted, and TCP_NODELAY and
-SO_RCVLOWAT are what the app gave them. The app says it itself: tests/apps/own_marks.c reads its own sockets back.
+"""Letting go, always: whatever ends a hold, no socket of a living app stays corked, braked or muted, and TCP_NODELAY
+and SO_RCVLOWAT are what the app gave them. The app says it itself: tests/apps/own_marks.c reads its own sockets back.
 
-The limit is 50 ms. Each case is measured several times and the median counts: a machine with other things to do may be late once.
+The limit is 50 ms. Each case is measured several times and the median counts: a machine with other things to
+do may be late once.
 """
 import contextlib
 import os
@@ -35,7 +36,8 @@ class Marks:
 
     def changes(self):
         """[(microseconds, (corked, braked, muted, nodelay))]"""
-        return [(int(words[0]), tuple(map(int, words[1:]))) for words in (rest.split() for rest in self.journal.of("M"))]
+        return [(int(words[0]), tuple(map(int, words[1:])))
+                for words in (rest.split() for rest in self.journal.of("M"))]
 
     def are_on(self, which=0):
         changes = self.changes()
@@ -46,19 +48,21 @@ class Marks:
 
     def clean_after(self, began_us, run):
         """How many milliseconds after `began_us` the last mark went off."""
-        wait_until(lambda: not any(self.changes()[-1][1]), 10, lambda: f"clean: {self.changes()[-3:]}\n{run.err()}", step=0.001)
+        wait_until(lambda: not any(self.changes()[-1][1]), 10, lambda: f"clean: {self.changes()[-3:]}\n{run.err()}",
+                   step=0.001)
         return max(0, self.changes()[-1][0] - began_us) / 1000
 
     def stay_off(self, since_us, until_us=None):
         """No mark was seen since; the changes that say otherwise."""
-        return [change for change in self.changes() if change[0] > since_us and (until_us is None or change[0] < until_us)
-                and any(change[1][:3])]
+        return [change for change in self.changes()
+                if change[0] > since_us and (until_us is None or change[0] < until_us) and any(change[1][:3])]
 
 
 class App:
     """own_marks under lastcall."""
 
-    def __init__(self, database, directory, environment=None, prefix=(), grace="5s", name="app", warm=40, route="direct"):
+    def __init__(self, database, directory, environment=None, prefix=(), grace="5s", name="app", warm=40,
+                 route="direct"):
         self.socket = {"LASTCALL_SOCKET": os.path.join(directory, f"{name}.sock")}
         self.directory, self.warm = directory, warm
         self.journal = Journal(os.path.join(directory, f"{name}.journal"))
@@ -78,7 +82,8 @@ class App:
 
     def goes_on(self, transactions=40):
         done = len(self.journal.of("C"))
-        wait_until(lambda: len(self.journal.of("C")) >= done + transactions, 10, lambda: f"the app goes on\n{self.run.err()}")
+        wait_until(lambda: len(self.journal.of("C")) >= done + transactions, 10,
+                   lambda: f"the app goes on\n{self.run.err()}")
         assert self.journal.errors() == []
 
     def verb(self, *words):
@@ -105,7 +110,7 @@ def took(measured):
     assert statistics.median(measured) <= LIMIT_MS, measured
 
 
-# -- the agent is lost ------------------------------------------------------------------------------------------------------
+# -- the agent is lost -------------------------------------------------------------------------------------------------
 
 @pytest.mark.limit(90)
 @pytest.mark.parametrize("signo", [signal.SIGKILL, signal.SIGSTOP])
@@ -125,8 +130,8 @@ def test_agent_lost(database, directory, signo, when):
             os.kill(agent, signo)
             try:
                 # a new agent begins a hold anew: the first clean moment counts
-                clean = wait_until(lambda: [at for at, seen in app.marks.changes() if at > began_us and not any(seen)], 10,
-                                   lambda: f"clean\n{app.run.err()}", step=0.001)
+                clean = wait_until(lambda: [at for at, seen in app.marks.changes() if at > began_us and not any(seen)],
+                                   10, lambda: f"clean\n{app.run.err()}", step=0.001)
                 measured.append((clean[0] - began_us) / 1000)
             finally:
                 if is_alive(agent):
@@ -135,7 +140,7 @@ def test_agent_lost(database, directory, signo, when):
     took(measured)
 
 
-# -- called off, over, given up -----------------------------------------------------------------------------------------------
+# -- called off, over, given up ----------------------------------------------------------------------------------------
 
 def test_resume_while_resting(database, directory):
     measured = []
@@ -168,15 +173,18 @@ def test_resume_while_holding(database, directory):
 
 
 def test_blocking_socket_under_a_brake(database, directory):
-    """A recv(2) that took its reply while it was braked does not return by itself, nor when the brake is off: the app must go on
-    all the same. The long query keeps the hold from its end; the one lane comes to its boundary, and stands there."""
+    """A recv(2) that took its reply while it was braked does not return by itself, nor when the brake is off:
+    the app must go on all the same. The long query keeps the hold from its end; the one lane comes to its
+    boundary, and stands there."""
     slow = {"THREADS": "1", "BLOCKING": "1", "SHORTEST_MS": "300", "LONGEST_MS": "400", "LONG_QUERY": "30"}
     with App(database, directory, slow, grace="30s", warm=3) as app:
         for _ in range(TIMES):
             hook = app.send_drain()
             app.marks.wait_on(app.run, 1)
-            wait_until(lambda: stands_still(app.journal, 0.6), 10, lambda: f"the lane stands still\n{app.run.err()}", step=0.02)
-            assert len(app.journal.intended()) == len(app.journal.of("C")) + 1, "its COMMIT is not answered, as it sees it"
+            wait_until(lambda: stands_still(app.journal, 0.6), 10,
+                       lambda: f"the lane stands still\n{app.run.err()}", step=0.02)
+            assert len(app.journal.intended()) == len(app.journal.of("C")) + 1, \
+                "its COMMIT is not answered, as it sees it"
             assert app.verb("resume")[0] == 0
             assert hook.wait(5) == 1
             app.goes_on(2)
@@ -222,18 +230,20 @@ def test_drain_that_comes_to_no_end(database, directory):
         assert app.marks.stay_off(clean_us) == []
 
 
-# -- after the signal ---------------------------------------------------------------------------------------------------------
+# -- after the signal --------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("long_query", [False, True])
 def test_app_lives_on_after_its_signal(database, directory, long_query):
-    """It is held across the signal, and let go 100 ms later. With a query that does not end, the hold deadline comes first."""
+    """It is held across the signal, and let go 100 ms later. With a query that does not end, the hold
+    deadline comes first."""
     measured = []
     environment = {"HANDLER": "good", "LINGER_MS": "700", **({"LONG_QUERY": "30"} if long_query else {})}
     for turn in range(TIMES):
         with App(database, directory, environment, grace="5s", name=f"app{turn}") as app:
             app.run.send()
             app.run.wait(8)
-            told_us, finished_us, end_us = (int(app.journal.notes(word)[0][1]) for word in ("SIGTERM", "finished", "end"))
+            told_us, finished_us, end_us = (int(app.journal.notes(word)[0][1])
+                                            for word in ("SIGTERM", "finished", "end"))
             seen = [change for change in app.marks.changes() if change[0] < end_us]
             assert any(change[1][0] for change in seen), "it was held"
             assert not any(seen[-1][1]), (seen[-3:], app.run.err())
@@ -246,8 +256,8 @@ def test_app_lives_on_after_its_signal(database, directory, long_query):
 
 @pytest.mark.parametrize("route", ["direct", "pgbouncer-transaction"])
 def test_goodbye_that_is_held(database, directory, route):
-    """The handler closes every connection, and the app ends within a millisecond: its goodbyes are held then, and must be let out.
-    They are the app's: no session is ended by command, none counts as leaked."""
+    """The handler closes every connection, and the app ends within a millisecond: its goodbyes are held then, and must
+    be let out. They are the app's: no session is ended by command, none counts as leaked."""
     with App(database, directory, {"HANDLER": "good", "IDLE": "1"}, warm=8, route=route) as app:
         app.run.send()
         assert app.run.wait(5) == 0, app.run.err()
@@ -258,11 +268,12 @@ def test_goodbye_that_is_held(database, directory, route):
     assert database.pooler_abandoned() == 0
 
 
-# -- errors -------------------------------------------------------------------------------------------------------------------
+# -- errors ------------------------------------------------------------------------------------------------------------
 
 @contextlib.contextmanager
 def no_descriptor_left(app):
-    """lastcall's own limit is put right above its highest number, and clients that say nothing take what is free below."""
+    """lastcall's own limit is put right above its highest number, and clients that say nothing take
+    what is free below."""
     pid, clients = app.run.pid, []
 
     def numbers():
@@ -346,7 +357,7 @@ def test_by_the_second_way(database, directory):
     took(measured)
 
 
-# -- again and again ----------------------------------------------------------------------------------------------------------
+# -- again and again ---------------------------------------------------------------------------------------------------
 
 def throughput(app, transactions=200):
     """Transactions a second."""
@@ -357,8 +368,8 @@ def throughput(app, transactions=200):
 
 @pytest.mark.limit(120)
 def test_drain_and_resume_again_and_again(database, directory):
-    """Fifty times in a row under load: the app goes on each time, sees no error, no mark is left, and it is as quick as before
-    (a machine with other things to do makes it slower for a while, never quicker)."""
+    """Fifty times in a row under load: the app goes on each time, sees no error, no mark is left, and it is as quick as
+    before (a machine with other things to do makes it slower for a while, never quicker)."""
     with App(database, directory) as app:
         before = statistics.median(throughput(app) for _ in range(3))
         for _ in range(50):

@@ -65,7 +65,8 @@ def test_an_app_that_closes_by_itself_keeps_its_sessions(servers, directory):
 @pytest.mark.limit(60)
 @pytest.mark.parametrize("app", ["threads", "threads, good handler"])
 def test_under_full_load_the_report_agrees_with_the_server(servers, directory, app):
-    """Never at rest by itself: what is open at the deadline is lost. The report counts it, or says that it is not known."""
+    """Never at rest by itself: what is open at the deadline is lost. The report counts it, or says
+    that it is not known."""
     stop = measure(servers, app, "direct", "lastcall", directory, prefix=[c_app("no_hands")], grace_s=3.0,
                    environment={"QUIET_MS": "0"})
     told = valid(stop.report)["stop"]

@@ -31,7 +31,8 @@ def all_gone(pids):
                lambda: f"gone: {[(pid, command_of(pid)) for pid in pids if is_alive(pid)]}")
 
 
-@pytest.mark.parametrize("script, code", [("exit 0", 0), ("exit 37", 37), ("kill -KILL $$", 137), ("kill -ABRT $$", 134)])
+@pytest.mark.parametrize("script, code", [("exit 0", 0), ("exit 37", 37), ("kill -KILL $$", 137),
+                                          ("kill -ABRT $$", 134)])
 def test_exit_code(place, script, code):
     with place.lastcall(["sh", "-c", script]) as run:
         assert run.wait(5) == code
@@ -55,7 +56,8 @@ def test_shell_around_the_app_gets_the_signal_to_the_app(place):
         run.ready()
         tree = descendants(run.pid)
         code, seconds = timed_end(run)
-        # The app ended in order; whether the shell saw the signal first or its child's end, it is not the grace that ended it.
+        # The app ended in order; whether the shell saw the signal first or its child's end, it is not
+        # the grace that ended it.
         assert code in (9, 143), run.err()
         assert seconds < 1.0, run.err()
         all_gone(tree)
@@ -134,7 +136,8 @@ def test_orphans_end_with_the_app(place):
     """The app ends by itself while an orphan of it still lives."""
     with place.lastcall(place.behave("wait-orphan", "60000"), grace=GRACE) as run:
         assert run.wait(GRACE_S + 2) == 3, run.err()
-        wait_until(lambda: not [pid for pid in marked(run.mark) if is_alive(pid)], 2, lambda: f"gone: {marked(run.mark)}")
+        wait_until(lambda: not [pid for pid in marked(run.mark) if is_alive(pid)], 2,
+                   lambda: f"gone: {marked(run.mark)}")
 
 
 def test_ten_thousand_orphans_are_reaped(place):
@@ -167,7 +170,8 @@ def stands(lines):
 
 
 def test_every_signal_reaches_the_app(place):
-    """All 64 but those that cannot be caught (KILL, STOP), lastcall's own child signal, and the stop signals, which come last."""
+    """All 64 but those that cannot be caught (KILL, STOP), lastcall's own child signal, and the stop
+    signals, which come last."""
     command, lines = recorder(place)
     withheld = {signal.SIGKILL, signal.SIGSTOP, signal.SIGCHLD, signal.SIGTERM, signal.SIGINT}
     with place.lastcall(command, grace=GRACE) as run:
@@ -176,7 +180,8 @@ def test_every_signal_reaches_the_app(place):
             if signo in withheld:
                 continue
             run.send(signo)
-            wait_until(lambda: ["signal", str(signo)] in lines(), 2, f"signal {signo} forwarded\n{run.err()}", step=0.001)
+            wait_until(lambda: ["signal", str(signo)] in lines(), 2, f"signal {signo} forwarded\n{run.err()}",
+                       step=0.001)
         got = [int(line[1]) for line in lines() if line[0] == "signal"]
         assert got == [signo for signo in range(1, 65) if signo not in withheld]
         assert timed_end(run)[0] == 7

@@ -36,7 +36,8 @@ static inline struct handle_row scene_row(uint64_t inode, unsigned target)
                              .last_sent_ms = 40, .last_received_ms = 36, .rtt_us = 100, .data_segments_out = 10,
                              .data_segments_in = 10, .state_age_us = 40 * MS, .transaction_age_us = -1, .epoll = 0,
                              .waits_for_client = 255};
-    row.local = (struct endpoint){.address = {127, 0, 0, 1}, .port = (uint16_t)(40000 + inode), .family = ENDPOINT_INET};
+    row.local = (struct endpoint){.address = {127, 0, 0, 1}, .port = (uint16_t)(40000 + inode),
+                                  .family = ENDPOINT_INET};
     row.state_change = target == POSTGRES ? 7000 : 0;
     return row;
 }
@@ -48,7 +49,8 @@ static inline void scene_init(struct scene *scene, enum hold_way way, unsigned c
     *scene = (struct scene){.now_us = T0};
     hold_init(&scene->hold, way, kinds, 60 * S, T0);
     for (unsigned i = 0; i < 3; i++)
-        scene->targets[i] = (struct message_target_state){.target = (uint16_t)i, .up = TARGET_UP, .answered = 1, .answer_us = 500};
+        scene->targets[i] = (struct message_target_state){.target = (uint16_t)i, .up = TARGET_UP, .answered = 1,
+                                                          .answer_us = 500};
     for (unsigned i = 0; i < count; i++) {
         scene->rows[i] = scene_row(i + 1, target);
         scene->hints[i].waited = WAITED_NOT;

@@ -206,7 +206,8 @@ END_TEST
 
 START_TEST(ended_by_the_server)
 {
-    static const char fatal[] = "E.... FATAL: terminating connection due to administrator command, and so on, and so on";
+    static const char fatal[] = "E.... FATAL: terminating connection due to administrator command, and so on, "
+                                "and so on";
     struct adopted *adopted = adopt();
 
     write_text(link_of_app.server, _i ? fatal : "close_notify");

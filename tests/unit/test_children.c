@@ -1,5 +1,5 @@
-/* children: when the app has ended, and the killing of what is left of it, with real processes. The supervisor around it
- * is this test: its events are written down instead of stepped. */
+/* children: when the app has ended, and the killing of what is left of it, with real processes. The supervisor around
+ * it is this test: its events are written down instead of stepped. */
 #include <check.h>
 #include <signal.h>
 #include <string.h>
@@ -208,8 +208,8 @@ static int64_t cost_of_ticks(void (*tick)(void), int64_t *wall_us)
     return clock_cpu_us() - began_us;
 }
 
-/* What is costly is done less often, but again and again; at each tick it would take more than half of the time. A third:
- * the last time may just have been. */
+/* What is costly is done less often, but again and again; at each tick it would take more than half of the time. A
+ * third: the last time may just have been. */
 static void is_paced(void (*tick)(void))
 {
     int64_t wall_us, idle_us = cost_of_ticks(do_nothing, &wall_us), cost_us = cost_of_ticks(tick, &wall_us);

@@ -1,4 +1,4 @@
-/* classify: where one handle stands, rule by rule of the design's "Seeing" and "Holding". */
+/* classify: where one handle stands, rule by rule of src/supervisor/hold/README.md. */
 #include "scene.h"
 
 static struct scene scene;
@@ -26,7 +26,7 @@ static void hints_unknown(void)
     scene.hints[0] = (struct hold_hint){.waited = WAITED_UNKNOWN};
 }
 
-/* -- the states ------------------------------------------------------------------------------------------------------ */
+/* -- the states ---------------------------------------------------------------------------------------------------- */
 
 static const struct {
     enum session_state state;
@@ -68,7 +68,7 @@ START_TEST(a_state_that_is_new_to_us_is_not_known)
 }
 END_TEST
 
-/* -- answered? ------------------------------------------------------------------------------------------------------- */
+/* -- answered? ----------------------------------------------------------------------------------------------------- */
 
 START_TEST(ages_that_differ_tell)
 {
@@ -342,7 +342,7 @@ START_TEST(a_unix_redis_is_not_proven_by_order)
 }
 END_TEST
 
-/* -- unread ---------------------------------------------------------------------------------------------------------- */
+/* -- unread -------------------------------------------------------------------------------------------------------- */
 
 START_TEST(a_reply_that_is_not_read_is_in_flight)
 {
@@ -396,7 +396,8 @@ START_TEST(a_late_reply_is_no_notification)
 }
 END_TEST
 
-/* Notifications keep coming on top of what nobody reads: its time is over all the same. One that is read begins it anew. */
+/* Notifications keep coming on top of what nobody reads: its time is over all the same. One that
+ * is read begins it anew. */
 START_TEST(what_grows_is_not_read)
 {
     one(POSTGRES);
@@ -436,7 +437,8 @@ START_TEST(what_has_lain_there_for_long_is_exempt_at_once)
 }
 END_TEST
 
-/* Unread since before the first look, and more comes with each round: nothing was asked, so nothing of it is a reply. */
+/* Unread since before the first look, and more comes with each round: nothing was asked, so
+ * nothing of it is a reply. */
 START_TEST(what_comes_on_top_is_no_reply_either)
 {
     one(POSTGRES);
@@ -485,7 +487,7 @@ START_TEST(a_closed_session_is_exempt_when_its_last_word_is_read)
 }
 END_TEST
 
-/* -- the rest -------------------------------------------------------------------------------------------------------- */
+/* -- the rest ------------------------------------------------------------------------------------------------------ */
 
 START_TEST(absent_is_a_start_up_first)
 {

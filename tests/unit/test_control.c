@@ -1,5 +1,5 @@
-/* The control socket: where it is put, and how it serves good and bad clients. Runs as an ordinary user of its own when it
- * is root, so that nobody else's sockets are in the way. */
+/* The control socket: where it is put, and how it serves good and bad clients. Runs as an ordinary user of its own when
+ * it is root, so that nobody else's sockets are in the way. */
 #include <check.h>
 #include <dirent.h>
 #include <errno.h>

@@ -1,6 +1,6 @@
 /* `lastcall drain`, `resume` and `status` against a supervisor that the test plays: a listening socket, one accepted
- * connection, replies by hand. The verb runs in a child; its exit code and its two outputs are looked at. Runs as a user
- * of its own when it is root, so that nobody else's instances are found. */
+ * connection, replies by hand. The verb runs in a child; its exit code and its two outputs are looked at. Runs as a
+ * user of its own when it is root, so that nobody else's instances are found. */
 #include <check.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -276,7 +276,8 @@ END_TEST
 static const struct {
     const char *phase;
     int code;
-} ends[] = {{"announcing", 1}, {"draining", 1}, {"holding", 1}, {"stopping", 0}, {"killing", 0}, {"sweeping", 0}, {"done", 0}};
+} ends[] = {{"announcing", 1}, {"draining", 1}, {"holding", 1}, {"stopping", 0},
+            {"killing", 0},    {"sweeping", 0}, {"done", 0}};
 
 /* The supervisor ends while the drain waits: well only if the stop had gone beyond "still". */
 START_TEST(an_end_before_still_is_a_failure)

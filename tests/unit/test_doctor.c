@@ -138,8 +138,8 @@ static const struct refused {
     enum target_kind kind;
     const char *user, *why, *where, *line;
 } refused[] = {
-    {TARGET_PGBOUNCER, "app", "h:1: FATAL: not allowed (name the agent's user in PgBouncer's stats_users)", "pgbouncer.ini",
-     "stats_users = app"},
+    {TARGET_PGBOUNCER, "app", "h:1: FATAL: not allowed (name the agent's user in PgBouncer's stats_users)",
+     "pgbouncer.ini", "stats_users = app"},
     {TARGET_POSTGRES, "app", "h:1: FATAL: no pg_hba.conf entry for host", "pg_hba.conf",
      "host all app samenet scram-sha-256   (hostssl for TLS; then: SELECT pg_reload_conf();)"},
     {TARGET_POSTGRES, "a\x1b[1m", "h:1: FATAL: password authentication failed", "DATABASE_URL",

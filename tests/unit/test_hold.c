@@ -44,7 +44,7 @@ static bool stepped(unsigned i)
     return order && order->step;
 }
 
-/* -- looking only ---------------------------------------------------------------------------------------------------- */
+/* -- looking only -------------------------------------------------------------------------------------------------- */
 
 START_TEST(watching_marks_nothing_and_waits_for_a_quiet_instant)
 {
@@ -100,7 +100,7 @@ START_TEST(a_server_that_does_not_answer_is_not_still)
 }
 END_TEST
 
-/* -- learn ----------------------------------------------------------------------------------------------------------- */
+/* -- learn --------------------------------------------------------------------------------------------------------- */
 
 /* For a moment, who arrives at its boundary stays there: what it takes to learn is known by then, mostly. */
 START_TEST(learning_gathers_at_first)
@@ -231,7 +231,7 @@ START_TEST(a_new_transaction_may_be_another_threads)
 }
 END_TEST
 
-/* -- boundaries ------------------------------------------------------------------------------------------------------ */
+/* -- boundaries ---------------------------------------------------------------------------------------------------- */
 
 /* In GATHER: a transaction is in flight on row 1, so that the stage stays. */
 static void gathering(void)
@@ -470,7 +470,7 @@ START_TEST(an_exempt_handle_keeps_no_brake)
 }
 END_TEST
 
-/* -- two connections ------------------------------------------------------------------------------------------------- */
+/* -- two connections ----------------------------------------------------------------------------------------------- */
 
 START_TEST(a_thread_with_a_transaction_elsewhere_is_let_through)
 {
@@ -480,7 +480,8 @@ START_TEST(a_thread_with_a_transaction_elsewhere_is_let_through)
     go(MS); /* thread 5 waits for the transaction's reply … */
     scene.hints[1] = (struct hold_hint){.waited = WAITED_NOT};
     scene_writes(&scene, 0, 30);
-    scene.hints[0] = (struct hold_hint){.waited = _i == 2 ? WAITED_WITH_OTHERS : WAITED_ALONE, .thread = _i == 1 ? 6 : 5};
+    scene.hints[0] = (struct hold_hint){.waited = _i == 2 ? WAITED_WITH_OTHERS : WAITED_ALONE,
+                                        .thread = _i == 1 ? 6 : 5};
     go(MS); /* … then writes on another connection, and waits there */
     ck_assert_int_eq(stepped(0), _i == 0);
     ck_assert_int_eq(braked(0), _i > 0);
@@ -505,7 +506,7 @@ START_TEST(a_transaction_on_a_handle_without_marks_counts)
 }
 END_TEST
 
-/* -- release and stillness ------------------------------------------------------------------------------------------- */
+/* -- release and stillness ----------------------------------------------------------------------------------------- */
 
 START_TEST(all_parked_then_released_then_still)
 {
@@ -587,8 +588,9 @@ END_TEST
 START_TEST(whose_turn_it_is)
 {
     static const struct { enum session_state state; uint8_t waits; bool came_in, turn; } rows[] = {
-        {SESSION_IN_TRANSACTION, 255, false, true}, {SESSION_ACTIVE, 1, false, true},   {SESSION_ACTIVE, 0, true, false},
-        {SESSION_ACTIVE, 255, true, true},          {SESSION_ACTIVE, 255, false, false}, {SESSION_IDLE, 1, true, false},
+        {SESSION_IN_TRANSACTION, 255, false, true}, {SESSION_ACTIVE, 1, false, true},
+        {SESSION_ACTIVE, 0, true, false},           {SESSION_ACTIVE, 255, true, true},
+        {SESSION_ACTIVE, 255, false, false},        {SESSION_IDLE, 1, true, false},
     };
     marks(1);
     scene.rows[0].state = (uint8_t)rows[_i].state;
@@ -621,8 +623,8 @@ START_TEST(equal_ages_are_nobodys_turn)
 }
 END_TEST
 
-/* A pooler says only "active", and nothing moved on it since the first look: it may wait for the app, which waits for what
- * is parked. Not so when somebody waits for its reply, or its request was seen to leave. */
+/* A pooler says only "active", and nothing moved on it since the first look: it may wait for the app, which waits for
+ * what is parked. Not so when somebody waits for its reply, or its request was seen to leave. */
 START_TEST(a_turn_that_cannot_be_told_is_guessed_after_long)
 {
     scene_init(&scene, HOLD_MARKS, 2, PGBOUNCER);
@@ -776,7 +778,7 @@ START_TEST(what_appears_or_goes_moves)
 }
 END_TEST
 
-/* -- giving up, starting over ---------------------------------------------------------------------------------------- */
+/* -- giving up, starting over -------------------------------------------------------------------------------------- */
 
 START_TEST(what_is_given_up_is_not_waited_for)
 {
@@ -812,7 +814,7 @@ START_TEST(after_a_restart_all_is_marked_again)
 }
 END_TEST
 
-/* -- Redis ----------------------------------------------------------------------------------------------------------- */
+/* -- Redis --------------------------------------------------------------------------------------------------------- */
 
 /* Row 0: PostgreSQL, idle. Row 1: Redis, with a request out in every round. */
 static void with_busy_redis(void)
@@ -914,7 +916,7 @@ START_TEST(redis_alone_is_held_from_the_beginning)
 }
 END_TEST
 
-/* -- blocking sockets ------------------------------------------------------------------------------------------------ */
+/* -- blocking sockets ---------------------------------------------------------------------------------------------- */
 
 static void blocking_gathering(void)
 {
@@ -1045,7 +1047,7 @@ START_TEST(what_recv_keeps_is_nudged_out_when_it_is_let_through)
 }
 END_TEST
 
-/* -- by name only ---------------------------------------------------------------------------------------------------- */
+/* -- by name only -------------------------------------------------------------------------------------------------- */
 
 START_TEST(by_name_only_nothing_is_held_on_anothers_session)
 {
@@ -1063,7 +1065,7 @@ START_TEST(by_name_only_nothing_is_held_on_anothers_session)
 }
 END_TEST
 
-/* -- cost ------------------------------------------------------------------------------------------------------------ */
+/* -- cost ---------------------------------------------------------------------------------------------------------- */
 
 enum { MANY = 2000 };
 

@@ -1,6 +1,6 @@
 /* hold against a world: apps, kernels, a network and a server on a virtual clock, at random, with what makes it hard on
- * purpose: ages in jiffies, states that are newer than sockets, writes between a look and its hands, slow backends, apps
- * that pause, pipelines, long writes, notifications, pools, flows that need two connections, corks that run out.
+ * purpose: ages in jiffies, states that are newer than sockets, writes between a look and its hands, slow backends,
+ * apps that pause, pipelines, long writes, notifications, pools, flows that need two connections, corks that run out.
  *
  * When hold says "still" twice, the second time frozen, the world looks whether that is true: no transaction open, no
  * request out, not even a part of one, and no reply that its flow has not read. And it must say so in time. */
@@ -81,7 +81,7 @@ static int64_t jiffies_ms(const struct world *w, int64_t since_us)
     return (w->now_us / JIFFY_US - since_us / JIFFY_US) * 4;
 }
 
-/* -- the kernel ------------------------------------------------------------------------------------------------------ */
+/* -- the kernel ---------------------------------------------------------------------------------------------------- */
 
 static void leave(struct world *w, struct conn *c, uint64_t up_to)
 {
@@ -121,7 +121,7 @@ static void tick_kernel(struct world *w, struct conn *c)
         leave(w, c, c->written);
 }
 
-/* -- the server ------------------------------------------------------------------------------------------------------ */
+/* -- the server ---------------------------------------------------------------------------------------------------- */
 
 static void say(struct world *w, struct conn *c, uint32_t bytes, bool reply)
 {
@@ -158,7 +158,7 @@ static void tick_server(struct world *w, struct conn *c)
     c->ready_at_us = w->now_us + c->requests[c->read++ % RING].work_us;
 }
 
-/* -- the app --------------------------------------------------------------------------------------------------------- */
+/* -- the app ------------------------------------------------------------------------------------------------------- */
 
 static void ask(struct world *w, struct flow *f, int conn, bool opens, unsigned count)
 {
@@ -168,7 +168,8 @@ static void ask(struct world *w, struct flow *f, int conn, bool opens, unsigned 
         c->cork_until_us = w->now_us + CORK_US;
     for (unsigned i = 0; i < count; i++) {
         c->written += dice(12) == 0 ? (uint64_t)between(20000, 100000) : (uint64_t)between(20, 300);
-        c->requests[c->asked++ % RING] = (struct request){c->written, opens, between(50, dice(10) ? w->work_us : 5 * w->work_us),
+        c->requests[c->asked++ % RING] = (struct request){c->written, opens,
+                                                          between(50, dice(10) ? w->work_us : 5 * w->work_us),
                                                           (uint32_t)between(10, dice(20) ? 500 : 40000)};
     }
     f->at = conn;
@@ -282,7 +283,7 @@ static void pass(struct world *w, int64_t us)
     }
 }
 
-/* -- lastcall -------------------------------------------------------------------------------------------------------- */
+/* -- lastcall ------------------------------------------------------------------------------------------------------ */
 
 static void look_at_sockets(struct world *w)
 {
@@ -311,7 +312,8 @@ static void ask_server(struct world *w)
     for (unsigned i = 0; i < w->conn_count; i++) {
         const struct conn *c = &w->conns[i];
         bool linked = w->pooler && (c->busy || c->in_transaction);
-        w->rows[i].state = c->busy || linked ? SESSION_ACTIVE : c->in_transaction ? SESSION_IN_TRANSACTION : SESSION_IDLE;
+        w->rows[i].state = c->busy || linked ? SESSION_ACTIVE
+                           : c->in_transaction ? SESSION_IN_TRANSACTION : SESSION_IDLE;
         w->rows[i].waits_for_client = w->tells_turn ? !c->busy : 255;
         w->rows[i].state_change = w->pooler ? 0 : c->state_change;
         w->rows[i].state_age_us = w->pooler ? -1 : w->now_us - c->state_change;
@@ -353,7 +355,8 @@ static void obey(struct world *w, const struct hold_order *order)
 static bool look(struct world *w)
 {
     struct hold_hint hints[CONNS];
-    struct message_target_state targets[2] = {{.target = POSTGRES, .answered = 1}, {.target = PGBOUNCER, .answered = 1}};
+    struct message_target_state targets[2] = {{.target = POSTGRES, .answered = 1},
+                                              {.target = PGBOUNCER, .answered = 1}};
     struct facts facts = {.rows = w->rows, .count = w->conn_count, .targets = targets, .target_count = 2,
                           .sockets_seen = 1, .owners_seen = 1};
     int64_t began_us = w->now_us;
@@ -393,9 +396,10 @@ static void dump(const struct world *w)
 {
     for (unsigned i = 0; i < w->conn_count; i++) {
         const struct conn *c = &w->conns[i];
-        printf("conn %u: written %llu, sent %llu, asked %u, read %u, done %u, answered %u, confirmed %u, unread %u, %s; out %lld, "
-               "in %lld us ago; %s\n", i, (unsigned long long)c->written, (unsigned long long)c->sent, c->asked, c->read, c->done,
-               c->answered, c->confirmed, c->unread, c->busy ? "busy" : c->in_transaction ? "in transaction" : "idle",
+        printf("conn %u: written %llu, sent %llu, asked %u, read %u, done %u, answered %u, confirmed %u, unread %u, "
+               "%s; out %lld, in %lld us ago; %s\n", i, (unsigned long long)c->written, (unsigned long long)c->sent,
+               c->asked, c->read, c->done, c->answered, c->confirmed, c->unread,
+               c->busy ? "busy" : c->in_transaction ? "in transaction" : "idle",
                (long long)(w->now_us - c->sent_at_us), (long long)(w->now_us - c->received_at_us),
                standing_name((enum standing)w->hold.standings[i]));
     }
@@ -460,8 +464,9 @@ START_TEST(still_is_true_and_comes)
         int64_t took = bring_to_rest(&w, seed);
         longest = took > longest ? took : longest;
         if (getenv("WORLD_TIMES"))
-            printf("world %u: %s%s %u/%u wire %d work %d: %d ms\n", seed, w.loop ? "loop" : "threads", w.pooler ? " pooler" : "",
-                   w.conn_count, w.flow_count, (int)w.wire_us, (int)w.work_us, (int)(took / MS));
+            printf("world %u: %s%s %u/%u wire %d work %d: %d ms\n", seed, w.loop ? "loop" : "threads",
+                   w.pooler ? " pooler" : "", w.conn_count, w.flow_count, (int)w.wire_us, (int)w.work_us,
+                   (int)(took / MS));
         hold_finish(&w.hold);
     }
 }

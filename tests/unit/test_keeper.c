@@ -1,6 +1,6 @@
 /* The agent's keeper against agents that are good and bad. The fake agent is this program itself: started with
- * FAKE_AGENT=<manner> in its environment, it behaves so on descriptor 3. The test plays the supervisor's loop: it reaps,
- * and hands each end to the keeper. */
+ * FAKE_AGENT=<manner> in its environment, it behaves so on descriptor 3. The test plays the supervisor's loop: it
+ * reaps, and hands each end to the keeper. */
 #include <check.h>
 #include <errno.h>
 #include <ev.h>
@@ -97,7 +97,8 @@ static void answer_end(void)
     struct {
         struct message_ended message;
         uint8_t room[WIRE_SESSIONS];
-    } ended = {.message = {.header = {(uint32_t)sizeof ended.message + end->header.count, MESSAGE_ENDED, end->header.count},
+    } ended = {.message = {.header = {(uint32_t)sizeof ended.message + end->header.count, MESSAGE_ENDED,
+                                      end->header.count},
                            .request = end->request, .target = end->target}};
     for (unsigned i = 0; i < end->header.count; i++)
         ended.room[i] = end->sessions[i].session == 100 + i ? ENDED_BY_COMMAND : ENDED_REFUSED;

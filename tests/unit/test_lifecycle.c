@@ -52,7 +52,8 @@ enum { WAYS = sizeof ways / sizeof *ways };
 static const char action_letters[] = "AUL.GFTPOESRKWdfcXZ";
 
 /* A announce, U unannounce, L look, . look-stop, G give up, F freeze, T thaw, P adopt, O let go, S signal,
- * E end the idle sessions, R signal the rest, K kill, W sweep, d drained, f drain failed, c called off, X report, Z exit */
+ * E end the idle sessions, R signal the rest, K kill, W sweep, d drained, f drain failed, c
+ * called off, X report, Z exit */
 static const struct {
     enum phase phase;
     bool drain;
@@ -201,8 +202,8 @@ static void note(struct life *life, enum lifecycle_event event, int64_t now, enu
 {
     if (life->log_length > sizeof life->log - 80)
         life->log_length = 0;
-    int n = snprintf(life->log + life->log_length, 80, "%lld %s: %s → %s\n", (long long)((now - T0) / MS), event_name(event),
-                     phase_name(from), phase_name(life->l.phase));
+    int n = snprintf(life->log + life->log_length, 80, "%lld %s: %s → %s\n", (long long)((now - T0) / MS),
+                     event_name(event), phase_name(from), phase_name(life->l.phase));
     life->log_length += (size_t)n;
 }
 
@@ -243,7 +244,8 @@ static void check_deadline(struct life *life, int64_t now)
     if (l->phase == PHASE_LOOKING)
         HOLDS(life, l->deadline_us <= now + 50 * MS);
     if (l->phase == PHASE_ENDING)
-        HOLDS(life, l->deadline_us <= now + 150 * MS && l->no_hands && !l->no_freeze && (l->ends_at_once || l->kill_next));
+        HOLDS(life, l->deadline_us <= now + 150 * MS && l->no_hands && !l->no_freeze &&
+                        (l->ends_at_once || l->kill_next));
 }
 
 static void live(struct life *life, enum lifecycle_event event, int64_t now)
@@ -331,7 +333,7 @@ START_TEST(a_stop_takes_at_most_the_grace_less_its_reserve)
     for (unsigned i = 0; i < 2000; i++) {
         struct lifecycle_settings settings = any_settings();
         struct life life = {.log = ""};
-        int64_t now = T0, reserve = settings.grace_us < 2 * S ? settings.grace_us * 30 / 100 : settings.grace_us * 3 / 100;
+        int64_t now = T0, reserve = settings.grace_us * (settings.grace_us < 2 * S ? 30 : 3) / 100;
         lifecycle_init(&life.l, &settings);
         life.l.ends_at_once = dice(2);
         life.l.no_hands = dice(2);
@@ -378,7 +380,7 @@ START_TEST(the_kill_leaves_time_to_reap)
 }
 END_TEST
 
-/* -- single rules ---------------------------------------------------------------------------------------------------- */
+/* -- single rules -------------------------------------------------------------------------------------------------- */
 
 /* Without hands the sessions are ended first only where the app is frozen and never runs again. */
 START_TEST(sessions_are_ended_first_only_of_an_app_that_is_over)
@@ -567,7 +569,7 @@ START_TEST(signal_first_signals_at_once)
 }
 END_TEST
 
-/* -- the deadlines --------------------------------------------------------------------------------------------------- */
+/* -- the deadlines ------------------------------------------------------------------------------------------------- */
 
 START_TEST(deadlines_are_in_order_for_every_grace)
 {

@@ -593,7 +593,8 @@ START_TEST(a_thousand)
         is_clean(links[i].app);
     if (getenv("SHOW"))
         printf("%d sockets: marked in %lld us, a look without changes %lld us, let go in %lld us\n", MANY,
-               (long long)(marked_us - began_us), (long long)(kept_us - marked_us) / 10, (long long)(gone_us - kept_us));
+               (long long)(marked_us - began_us), (long long)(kept_us - marked_us) / 10,
+               (long long)(gone_us - kept_us));
     ck_assert_int_lt(gone_us - kept_us, 50 * US_PER_MS);
 }
 END_TEST

@@ -183,7 +183,8 @@ struct wrong_field {
     int64_t value;
     const char *name;
 };
-#define WRONG(make, type, member, value) {make, offsetof(type, member), sizeof(((type *)0)->member), value, #type "." #member}
+#define WRONG(make, type, member, value)                                                                              \
+    {make, offsetof(type, member), sizeof(((type *)0)->member), value, #type "." #member}
 #define WRONG_ROW(member, value)                                                                                      \
     {make_rows, sizeof(struct message_rows) + sizeof(struct handle_row) + offsetof(struct handle_row, member),        \
      sizeof(((struct handle_row *)0)->member), value, "row." #member}

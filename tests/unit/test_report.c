@@ -395,8 +395,8 @@ START_TEST(the_human_form_names_each_way_a_leak_was_ended)
     add_handle(0, 7, OUTCOME_ENDED_BY_SERVER)->last.tcp_state = 8;
     make();
     ck_human_has("7 connections   0 closed by the app   1 closed, goodbye not seen   1 ended by the server   5 leaked: "
-                 "1 handed back by lastcall, 1 ended by command, 1 orphaned and ended on the server, 1 already ended by the server, "
-                 "1 STILL THERE   "
+                 "1 handed back by lastcall, 1 ended by command, 1 orphaned and ended on the server, "
+                 "1 already ended by the server, 1 STILL THERE   "
                  "1 transaction aborted   (known by name)\n");
     ck_human_has("last \"COMMIT\", still there: permission denied\n");
     ck_human_has("last \"COMMIT\", transaction aborted, closed unseen\n");

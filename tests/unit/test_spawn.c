@@ -127,7 +127,12 @@ static unsigned long long status_bits(const char *status, const char *name)
 /* All signals blocked and, as far as the kernel allows, ignored: the worst that a parent could hand down. */
 static void block_and_ignore_everything(void)
 {
-    struct { void (*handler)(int); unsigned long flags; void *restorer; uint64_t mask; } ignore = { .handler = SIG_IGN };
+    struct {
+        void (*handler)(int);
+        unsigned long flags;
+        void *restorer;
+        uint64_t mask;
+    } ignore = {.handler = SIG_IGN};
 
     for (int signo = 1; signo <= SIGNAL_LAST; signo++)
         if (signo != SIGCHLD)

@@ -48,7 +48,12 @@ static pid_t send_from_child(int signo)
 
 static void ignore_raw(int signo)
 {
-    struct { void (*handler)(int); unsigned long flags; void *restorer; uint64_t mask; } ignore = { .handler = SIG_IGN };
+    struct {
+        void (*handler)(int);
+        unsigned long flags;
+        void *restorer;
+        uint64_t mask;
+    } ignore = {.handler = SIG_IGN};
 
     ck_assert_int_eq(syscall(SYS_rt_sigaction, signo, &ignore, NULL, sizeof(uint64_t)), 0);
 }

@@ -206,7 +206,8 @@ START_TEST(becomes_it_for_good)
 }
 END_TEST
 
-/* The kernel has made us undumpable, so that the app, of the same user, can't trace us; our own descriptors are ours. */
+/* The kernel has made us undumpable, so that the app, of the same user, can't trace us; our own descriptors are
+ * ours. */
 START_TEST(still_reads_its_own_descriptors)
 {
     const struct user user = { .uid = 54321, .gid = 54321, .groups = { 54321 }, .group_count = 1, .name = "x" };

@@ -305,7 +305,8 @@ START_TEST(calls)
 }
 END_TEST
 
-/* Stopped and continued, poll(2) goes on as restart_syscall(2), and others begin anew. Nothing else may be seen then. */
+/* Stopped and continued, poll(2) goes on as restart_syscall(2), and others begin anew. Nothing
+ * else may be seen then. */
 START_TEST(calls_after_a_stop)
 {
     int status;

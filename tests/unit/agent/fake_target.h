@@ -1,4 +1,5 @@
-/* Targets that answer when the test says so. Defines all of agent/targets/target.h, so that no real target is linked. */
+/* Targets that answer when the test says so. Defines all of agent/targets/target.h, so that no
+ * real target is linked. */
 #ifndef TESTS_FAKE_TARGET_H
 #define TESTS_FAKE_TARGET_H
 

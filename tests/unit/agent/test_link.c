@@ -77,8 +77,8 @@ static void say(unsigned kind, unsigned index)
     } message;
     static const uint32_t sizes[MESSAGE_KINDS] = {
         [MESSAGE_SETTINGS] = sizeof message.settings, [MESSAGE_TARGET] = sizeof message.target,
-        [MESSAGE_READY] = sizeof message.ready, [MESSAGE_LOOK] = sizeof message.look, [MESSAGE_END] = sizeof message.end,
-        [MESSAGE_ENDED] = sizeof message.ended};
+        [MESSAGE_READY] = sizeof message.ready, [MESSAGE_LOOK] = sizeof message.look,
+        [MESSAGE_END] = sizeof message.end, [MESSAGE_ENDED] = sizeof message.ended};
     memset(&message, 0, sizeof message);
     message.header = (struct message_header){sizes[kind], (uint16_t)kind, 0};
     if (kind == MESSAGE_SETTINGS)

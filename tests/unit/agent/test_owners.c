@@ -1,4 +1,5 @@
-/* Owners: who has a socket, how seldom the tables are read, foreign sockets, epoll sets, processes that let nobody look. */
+/* Owners: who has a socket, how seldom the tables are read, foreign sockets, epoll sets,
+ * processes that let nobody look. */
 #include <check.h>
 #include <errno.h>
 #include <fcntl.h>

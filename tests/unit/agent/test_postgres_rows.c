@@ -52,8 +52,8 @@ END_TEST
 START_TEST(an_untold_state)
 {
     static const struct { const char *lock, *waits; uint8_t wanted; } rows[] = {
-        {"t", "t", SESSION_IN_TRANSACTION}, {"t", "f", SESSION_ACTIVE}, {"t", NULL, SESSION_ACTIVE}, {"f", "t", SESSION_IDLE},
-        {"f", NULL, SESSION_ACTIVE},        {NULL, "t", SESSION_UNKNOWN}};
+        {"t", "t", SESSION_IN_TRANSACTION}, {"t", "f", SESSION_ACTIVE},  {"t", NULL, SESSION_ACTIVE},
+        {"f", "t", SESSION_IDLE},           {"f", NULL, SESSION_ACTIVE}, {NULL, "t", SESSION_UNKNOWN}};
     bool counts;
     const char *values[POSTGRES_COLUMNS] = {[POSTGRES_PID] = "7", [POSTGRES_BACKEND_TYPE] = "client backend",
                                             [POSTGRES_STATE] = "disabled", [POSTGRES_STATE_CHANGE] = "5",
@@ -88,8 +88,8 @@ START_TEST(a_whole_row)
     bool counts;
     struct endpoint wanted;
     const char *values[POSTGRES_COLUMNS] = {
-        "19295", "client backend", "10.0.0.5", "52066", "idle in transaction", "t", "1795510758191101", "1795510758200481",
-        "270308", "-3", "t", "lastcall/web-1", "SELECT 'äöü'"};
+        "19295", "client backend", "10.0.0.5", "52066", "idle in transaction", "t", "1795510758191101",
+        "1795510758200481", "270308", "-3", "t", "lastcall/web-1", "SELECT 'äöü'"};
     struct session session = read_row(values, &counts);
     ck_assert_int_eq(endpoint_parse(&wanted, "10.0.0.5", 52066), 0);
     ck_assert(endpoint_equal(&session.client, &wanted));
@@ -121,7 +121,8 @@ static const struct { const char *message, *wanted; } messages[] = {
     {"connection to server at \"::1\", port 5432 failed: FATAL:  password authentication failed for user \"app\"\n"
      "connection to server at \"::1\", port 5432 failed: FATAL:  password authentication failed for user \"app\"\n",
      "FATAL: password authentication failed for user \"app\""},
-    {"connection to server on socket \"/run/x\" failed: FATAL:  a\nconnection to server on socket \"/run/x\" failed: b\n",
+    {"connection to server on socket \"/run/x\" failed: FATAL:  a\n"
+     "connection to server on socket \"/run/x\" failed: b\n",
      "FATAL: a; b"},
     {"ERROR:  permission denied\nDETAIL:  none\n", "ERROR: permission denied; DETAIL: none"},
     {"", "the connection was closed"},

@@ -88,9 +88,9 @@ START_TEST(a_whole_line_of_redis_7)
 {
     bool is_client;
     struct session session = read_line(
-        "id=6 addr=127.0.0.1:44336 laddr=127.0.0.1:26379 fd=11 name=appx age=70 idle=3 flags=x db=0 sub=0 psub=0 ssub=0 "
-        "multi=1 qbuf=0 qbuf-free=20474 argv-mem=0 multi-mem=0 rbs=1024 rbp=0 obl=0 oll=0 omem=0 tot-mem=22272 events=r "
-        "cmd=client|list user=default redir=-1 resp=2", &is_client);
+        "id=6 addr=127.0.0.1:44336 laddr=127.0.0.1:26379 fd=11 name=appx age=70 idle=3 flags=x db=0 sub=0 psub=0 "
+        "ssub=0 multi=1 qbuf=0 qbuf-free=20474 argv-mem=0 multi-mem=0 rbs=1024 rbp=0 obl=0 oll=0 omem=0 "
+        "tot-mem=22272 events=r cmd=client|list user=default redir=-1 resp=2", &is_client);
     ck_assert(is_client);
     ck_assert_uint_eq(session.id, 6);
     ck_assert_str_eq(session.application_name, "appx");

@@ -325,7 +325,8 @@ START_TEST(sends_many_rows_in_packets)
 {
     struct listener listener = listen_anywhere();
     struct app_child child = app_child_start(connect_many, &listener);
-    struct session session = {.state = SESSION_IDLE, .id = 5, .query = "commit", .state_age_us = -1, .transaction_age_us = -1};
+    struct session session = {.state = SESSION_IDLE, .id = 5, .query = "commit", .state_age_us = -1,
+                              .transaction_age_us = -1};
     start(1, listener.port, 0);
     fake_targets[0]->addresses[0] = endpoint_from_bytes(AF_INET, "\x7f\0\0\1", 0);
     fake_targets[0]->address_count = 1;

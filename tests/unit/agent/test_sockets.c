@@ -60,7 +60,8 @@ END_TEST
 START_TEST(wants_only_states_of_handles)
 {
     struct socket_fact fact;
-    static const bool wanted[16] = {[1] = true, [2] = true, [4] = true, [5] = true, [8] = true, [9] = true, [11] = true};
+    static const bool wanted[16] = {[1] = true, [2] = true, [4] = true, [5] = true,
+                                    [8] = true, [9] = true, [11] = true};
     for (unsigned state = 0; state < 256; state++) {
         struct made made = make(state, 232);
         ck_assert_int_eq(inet_diag_read(&made.header, &fact), state < 16 && wanted[state]);
@@ -74,7 +75,8 @@ END_TEST
 START_TEST(counts_no_fin_and_no_syn)
 {
     static const struct { uint8_t state; uint32_t unread, unacked; } rows[] = {
-        {ESTABLISHED, 10, 20}, {CLOSE_WAIT, 9, 20}, {FIN_WAIT1, 10, 19}, {SYN_SENT, 10, 19}, {9, 9, 19}, {11, 9, 19}, {5, 10, 20}};
+        {ESTABLISHED, 10, 20}, {CLOSE_WAIT, 9, 20}, {FIN_WAIT1, 10, 19}, {SYN_SENT, 10, 19},
+        {9, 9, 19},            {11, 9, 19},         {5, 10, 20}};
     struct socket_fact fact;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct made made = make(rows[i].state, 0);
@@ -155,8 +157,8 @@ END_TEST
 START_TEST(reads_lines_of_proc)
 {
     struct socket_fact fact;
-    const char *v4 = "   3: 0100007F:9C40 0500000A:1538 01 0000000A:00000014 04:00000012 00000000  1000        0 4711 2 "
-                     "0000000000000000 20 4 30 10 -1\n";
+    const char *v4 = "   3: 0100007F:9C40 0500000A:1538 01 0000000A:00000014 04:00000012 00000000  1000        0 "
+                     "4711 2 0000000000000000 20 4 30 10 -1\n";
     const char *mapped = "   0: 0000000000000000FFFF00000100007F:9C40 0000000000000000FFFF00000100007F:1538 08 "
                          "00000000:0000000B 00:00000000 00000000     0        0 12 1 0\n";
     struct endpoint at;
@@ -216,7 +218,8 @@ static struct sockets_question question_for(const struct scene *scene)
     return question;
 }
 
-static void assert_scene_is_seen(const struct sockets_answer *answer, const struct scene *scene, pid_t pid, size_t count)
+static void assert_scene_is_seen(const struct sockets_answer *answer, const struct scene *scene, pid_t pid,
+                                 size_t count)
 {
     struct endpoint local;
     int seen[3] = {0};
@@ -279,7 +282,8 @@ START_TEST(falls_back_to_proc)
 END_TEST
 
 /* Looks until the socket to the first port shows this, at most 2 s. */
-static const struct socket_fact *await(struct sockets *sockets, const struct scene *scene, uint8_t state, uint32_t unread)
+static const struct socket_fact *await(struct sockets *sockets, const struct scene *scene, uint8_t state,
+                                       uint32_t unread)
 {
     struct sockets_question question = question_for(scene);
     for (int64_t end = clock_now_us() + 2000000; clock_now_us() < end;) {
@@ -444,7 +448,8 @@ START_TEST(sees_unix_sockets_by_path)
     ck_assert_int_eq(answer.at[0].path, 0); /* connected first, by the lower inode */
     ck_assert_int_eq(answer.at[1].path, 1);
     sockets_pretend_slow(sockets, 0);
-    ck_assert_uint_eq(sockets_look(sockets, &question).count, 1); /* what the other path's index was means nothing here */
+    /* what the other path's index was means nothing here */
+    ck_assert_uint_eq(sockets_look(sockets, &question).count, 1);
     close(peer); /* the server's end is gone: it is still a handle */
     answer = sockets_look(sockets, &question);
     ck_assert_uint_eq(answer.count, 1);

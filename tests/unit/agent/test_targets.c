@@ -599,8 +599,8 @@ int main(void)
         a_session_that_stays_gets_the_command_after_it_lingered, a_session_that_outlives_its_command_is_still_there,
         all_sessions_are_commanded_in_one_turn, whether_it_is_gone_is_asked_soon_at_first,
         a_command_whose_answer_was_lost_counts, a_refused_command_says_why, of_a_server_that_is_gone_nothing_is_known,
-        no_session_named_is_answered_too,
-        questions_and_ends_take_turns, a_command_is_said, a_command_that_is_refused_or_not_answered, parameters, a_bad_message_makes_no_target,
+        no_session_named_is_answered_too, questions_and_ends_take_turns, a_command_is_said,
+        a_command_that_is_refused_or_not_answered, parameters, a_bad_message_makes_no_target,
         localhost_is_resolved_and_never_from_within_the_call, a_cancelled_lookup_says_nothing, a_target_by_name};
     Suite *suite = suite_create("targets");
     TCase *cases = tcase_create("target");
