@@ -2,52 +2,32 @@
  *
  * A look is SHOW POOLS, then SHOW CLIENTS, then, when a client in session mode has a server, SHOW SERVERS. PgBouncer is
  * one thread: when it answers the second question it has read all that had come before the first. Servers come after
- * clients, and a pair counts only when each names the other, so that what is told belongs together. */
+ * clients, and a pair counts only when each names the other, so that what is told belongs together.
+ *
+ * Ending clients is pgbouncer_end.c's. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "agent/targets/params.h"
-#include "agent/targets/pgbouncer_rows.h"
-#include "agent/targets/pq_connection.h"
-#include "agent/targets/probe.h"
-
-enum step { STEP_CONFIG, STEP_READY, STEP_POOLS, STEP_CLIENTS, STEP_SERVERS, STEP_SAY, STEP_END_FIND, STEP_END_KILL };
-
-struct pgbouncer {
-    struct target *target;
-    struct pq_connection *connection;
-    enum step step;
-    int32_t clients, client_max;
-    struct pool_list pools;
-    struct session_table *into;
-    uint64_t *links; /* heap: of each session in `into`, the server connection it is linked to, 0 for none */
-    size_t links_room;
-    bool want_servers;
-    struct end_session ending[WIRE_SESSIONS]; /* the clients that are to be ended */
-    char end_ids[WIRE_SESSIONS][24];          /* of these, as KILL_CLIENT wants them; empty: there is none */
-    size_t end_count;
-    struct probe_ends ends;
-};
-
-enum { SAY = 240 };
+#include "agent/targets/pgbouncer_state.h"
 
 static const char *pgbouncer_unix_path(const char *params)
 {
     return postgres_ops.unix_path(params);
 }
 
-static const char *pgbouncer_field(const PGresult *result, int row, const char *name)
+const char *pgbouncer_field(const PGresult *result, int row, const char *name)
 {
     return pq_value(result, row, PQfnumber(result, name));
 }
 
-static void pgbouncer_why(const PGresult *result, char why[SAY])
+void pgbouncer_why(const PGresult *result, char why[PGBOUNCER_TEXT])
 {
-    struct text text = text_in(why, SAY);
+    struct text text = text_in(why, PGBOUNCER_TEXT);
     pq_format_why(result ? PQresultErrorMessage(result) : "no answer", &text);
 }
 
-static void pgbouncer_show(struct pgbouncer *p, enum step step, const char *sql)
+void pgbouncer_show(struct pgbouncer *p, enum pgbouncer_step step, const char *sql)
 {
     p->step = step;
     pq_connection_query(p->connection, sql);
@@ -61,7 +41,7 @@ static void pgbouncer_fail(struct pgbouncer *p, const char *why)
 
 static bool pgbouncer_is_table(struct pgbouncer *p, const PGresult *result)
 {
-    char why[SAY];
+    char why[PGBOUNCER_TEXT];
     if (PQresultStatus(result) == PGRES_TUPLES_OK)
         return true;
     pgbouncer_why(result, why);
@@ -72,7 +52,7 @@ static bool pgbouncer_is_table(struct pgbouncer *p, const PGresult *result)
 /* A server that is no PgBouncer has no such setting: then it is not known, which is no reason to give up. */
 static void pgbouncer_configured(struct pgbouncer *p, const PGresult *result)
 {
-    char why[SAY];
+    char why[PGBOUNCER_TEXT];
     p->client_max = -1;
     if (PQresultStatus(result) != PGRES_TUPLES_OK) {
         pgbouncer_why(result, why);
@@ -234,92 +214,9 @@ static void pgbouncer_told_servers(struct pgbouncer *p, const PGresult *result)
 
 static void pgbouncer_said(struct pgbouncer *p, const PGresult *result)
 {
-    char said[SAY];
+    char said[PGBOUNCER_TEXT];
     p->step = STEP_READY;
     target_probe_said(p->target, pq_first_value(result, said, sizeof said), said);
-}
-
-/* Ending: KILL_CLIENT takes the number in SHOW CLIENTS' column id, which came with it (PgBouncer 1.24). */
-
-static void pgbouncer_refuse_rest(struct pgbouncer *p, const char *why)
-{
-    p->step = STEP_READY;
-    while (p->ends.count < p->end_count)
-        probe_ends_add(&p->ends, ENDED_REFUSED, why);
-    target_probe_ended(p->target, &p->ends);
-}
-
-static void pgbouncer_refuse_old(struct pgbouncer *p)
-{
-    char why[SAY];
-    struct text text = text_in(why, sizeof why);
-    const char *version = PQparameterStatus(pq_connection_handle(p->connection), "server_version");
-    text_add(&text, "PgBouncer ");
-    text_add_escaped(&text, version ? version : "(version unknown)", version ? strcspn(version, "/") : 17);
-    text_add(&text, " cannot end one client (KILL_CLIENT: 1.24 and later)");
-    pgbouncer_refuse_rest(p, why);
-}
-
-/* Commands the next one that is there; when there is none: all are answered. */
-static void pgbouncer_kill_next(struct pgbouncer *p)
-{
-    char sql[64];
-    while (p->ends.count < p->end_count && !*p->end_ids[p->ends.count])
-        probe_ends_add(&p->ends, ENDED_BY_ITSELF, "");
-    if (p->ends.count == p->end_count) {
-        p->step = STEP_READY;
-        target_probe_ended(p->target, &p->ends);
-        return;
-    }
-    struct text text = text_in(sql, sizeof sql);
-    text_add(&text, "KILL_CLIENT %s", p->end_ids[p->ends.count]);
-    pgbouncer_show(p, STEP_END_KILL, sql);
-}
-
-/* Notes the ids of those that are there. False: this version has none to give. */
-static bool pgbouncer_note_ids(struct pgbouncer *p, const PGresult *result)
-{
-    for (int row = 0; row < PQntuples(result); row++) {
-        uint64_t client = pgbouncer_pointer(pgbouncer_field(result, row, "ptr"));
-        const char *id = pgbouncer_field(result, row, "id");
-        for (size_t i = 0; i < p->end_count; i++) {
-            if (p->ending[i].session != client)
-                continue;
-            if (!id)
-                return false;
-            struct text text = text_in(p->end_ids[i], sizeof p->end_ids[i]);
-            text_add(&text, "%llu", strtoull(id, NULL, 10));
-        }
-    }
-    return true;
-}
-
-static void pgbouncer_found(struct pgbouncer *p, const PGresult *result)
-{
-    char why[SAY];
-    if (PQresultStatus(result) != PGRES_TUPLES_OK) {
-        pgbouncer_why(result, why);
-        pgbouncer_refuse_rest(p, why);
-        return;
-    }
-    if (pgbouncer_note_ids(p, result))
-        pgbouncer_kill_next(p);
-    else
-        pgbouncer_refuse_old(p);
-}
-
-static void pgbouncer_killed(struct pgbouncer *p, const PGresult *result)
-{
-    char why[SAY];
-    bool ok = PQresultStatus(result) == PGRES_COMMAND_OK || PQresultStatus(result) == PGRES_TUPLES_OK;
-    if (!ok) {
-        pgbouncer_why(result, why);
-        struct text text = {.at = why, .size = sizeof why, .length = strlen(why)};
-        if (strstr(why, "admin access"))
-            text_add(&text, " (name the agent's user in admin_users)");
-    }
-    probe_ends_add(&p->ends, ok ? ENDED_BY_COMMAND : ENDED_REFUSED, ok ? "" : why);
-    pgbouncer_kill_next(p);
 }
 
 static void pgbouncer_unexpected(struct pgbouncer *p, const PGresult *result)
@@ -333,7 +230,8 @@ static void pgbouncer_answered(void *context, const PGresult *result)
     static void (*const steps[])(struct pgbouncer *, const PGresult *) = {
         [STEP_CONFIG] = pgbouncer_configured, [STEP_READY] = pgbouncer_unexpected, [STEP_POOLS] = pgbouncer_pooled,
         [STEP_CLIENTS] = pgbouncer_told_clients, [STEP_SERVERS] = pgbouncer_told_servers,
-        [STEP_SAY] = pgbouncer_said, [STEP_END_FIND] = pgbouncer_found, [STEP_END_KILL] = pgbouncer_killed};
+        [STEP_SAY] = pgbouncer_said, [STEP_END_FIND] = pgbouncer_end_found,
+        [STEP_END_KILL] = pgbouncer_end_killed};
     struct pgbouncer *p = context;
     steps[p->step](p, result);
 }
@@ -352,7 +250,7 @@ static void pgbouncer_ready(void *context)
 static void pgbouncer_lost(void *context, bool reached, const char *why)
 {
     struct pgbouncer *p = context;
-    char line[SAY];
+    char line[PGBOUNCER_TEXT];
     struct text text = text_in(line, sizeof line);
     text_add(&text, "%s", why);
     if (strstr(why, "not allowed"))
@@ -402,16 +300,6 @@ static void pgbouncer_ask(void *probe, bool want_text, struct session_table *int
 static void pgbouncer_say(void *probe, const char *command)
 {
     pgbouncer_show(probe, STEP_SAY, command);
-}
-
-static void pgbouncer_end(void *probe, const struct end_session *sessions, size_t count)
-{
-    struct pgbouncer *p = probe;
-    memcpy(p->ending, sessions, count * sizeof *sessions);
-    memset(p->end_ids, 0, sizeof p->end_ids);
-    p->end_count = count;
-    p->ends = (struct probe_ends){0};
-    pgbouncer_show(p, STEP_END_FIND, "SHOW CLIENTS");
 }
 
 const struct probe_ops pgbouncer_ops = {.default_port = "5432", .unix_path = pgbouncer_unix_path,
