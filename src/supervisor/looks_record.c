@@ -89,6 +89,8 @@ static void transaction_vanished(struct supervisor *s, struct recorded_handle *h
         handle->in_flight_at_start = handle->unseen_at_start = false;
     else if (handle->in_flight_at_start && handle->transaction == TRANSACTION_NONE)
         handle->transaction = as_always ? TRANSACTION_FINISHED : TRANSACTION_UNKNOWN;
+    else if (s->lifecycle.signalled && s->kinds[handle->last.target] != TARGET_REDIS)
+        handle->unseen_later = true;
 }
 
 /* A handle that went away while the app lives, without a duplicate of ours that would tell how. */

@@ -174,7 +174,9 @@ void farewell_begin(struct supervisor *s, unsigned i, int64_t now_us)
 {
     struct recorded_handle *handle = &s->record.handles[i];
     struct adopted *adopted = sweep_duplicate_of(s, handle);
-    if (handle->outcome != OUTCOME_OPEN)
+    if (handle->outcome == OUTCOME_CLOSED_UNSEEN)
+        farewell_step(s, i, FAREWELL_OVER, now_us); /* what became of its transaction was settled when it vanished */
+    else if (handle->outcome != OUTCOME_OPEN)
         farewell_end(s, i, handle->outcome, now_us);
     else if (!adopted || adopted->fd < 0)
         farewell_step(s, i, FAREWELL_TO_END, now_us);
