@@ -125,6 +125,7 @@ def complete(stop, row, database, journal, **more):
     errors = [line for line in journal.errors() if line.split()[0] not in row.app.ignored_errors]
     found = HoldStop(**vars(stop), user=row.user, half_done=half_done(row.app, database),
                      jobs_lost=jobs_lost(database, journal), **more)
-    found.errors, found.killed = len(errors), stop.killed - row.app.killed_by_app
+    found.errors = len(errors)
+    found.killed = max(0, stop.killed - row.app.killed_by_app)  # behind a pooler the app's own is not counted
     found.aborted += len(multi_cut(journal) - database.redis_committed())
     return found

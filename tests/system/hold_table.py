@@ -27,7 +27,8 @@ def odd_rows(kept):
     for name, row in ROWS.items():
         stops, app = kept.get(name, {}), row.app
         seconds = [stop["seconds"] - stop["open_for"] for stop in stops.get("lastcall", [])]
-        promised = app.median + app.slack if app.median and app.after is None else None
+        own = statistics.median(stop["seconds"] for stop in stops["bare"]) if app.slack and stops.get("bare") else 0
+        promised = max(app.median, own) + app.slack if app.median and app.after is None else None
         if len(seconds) >= 5 and promised and statistics.median(seconds) > promised:
             yield name, f"median {statistics.median(seconds):.3f} s, promised {promised:.3f}"
         if app.bare_loses and stops.get("bare") and not any(stop["lost_something"] for stop in stops["bare"]):
