@@ -165,6 +165,7 @@ struct handle_row {
     int64_t state_change;     /* PostgreSQL: the same for state_change; else 0 */
     int64_t state_age_us;     /* time in this state by the server's own clock; -1 */
     int64_t transaction_age_us; /* since xact_start; -1: none, or not known */
+    int64_t transaction_start; /* PostgreSQL: xact_start as state_change is; 0: none, or not known */
     char query[WIRE_QUERY];   /* the beginning of the last query, or empty */
 };
 

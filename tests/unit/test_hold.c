@@ -231,6 +231,44 @@ START_TEST(a_new_transaction_may_be_another_threads)
 }
 END_TEST
 
+/* Between two rounds one transaction ends and the next begins: no row shows the boundary, but its start does. */
+START_TEST(a_new_transaction_without_a_boundary_may_be_another_threads)
+{
+    marks(1);
+    scene.rows[0].epoll = 0;
+    in_transaction(0);
+    scene.rows[0].transaction_start = 100;
+    scene.hints[0] = (struct hold_hint){.waited = WAITED_ALONE, .thread = 5};
+    go(0);
+    scene.hints[0] = (struct hold_hint){.waited = WAITED_NOT, .running = 1};
+    scene.rows[0].bytes_received += 20;
+    go(MS);
+    ck_assert_int_eq(scene_handle(&scene, 0)->thread, 5);
+    scene.rows[0].transaction_start = _i ? 200 : 0; /* 0: not known */
+    go(MS);
+    ck_assert_int_eq(scene_handle(&scene, 0)->thread, _i ? 0 : 5);
+}
+END_TEST
+
+/* The server was asked before it was seen who waits: meanwhile the reply may have come. Found as it was in the next
+ * round, it had not. */
+START_TEST(active_is_older_than_who_waits)
+{
+    marks(1);
+    scene.rows[0].epoll = 0;
+    scene.rows[0].state = SESSION_ACTIVE;
+    go(0);
+    ck_assert(!scene_handle(&scene, 0)->by_loop);
+    scene.rows[0].bytes_received += _i ? 20 : 0;
+    go(MS);
+    ck_assert_int_eq(scene_handle(&scene, 0)->by_loop, !_i);
+    scene.hints[0] = (struct hold_hint){.waited = WAITED_ALONE, .thread = 5};
+    go(MS);
+    ck_assert(!scene_handle(&scene, 0)->by_loop); /* a thread waits for it alone: it is no event loop's */
+    ck_assert_int_eq(scene_handle(&scene, 0)->thread, 5);
+}
+END_TEST
+
 /* -- boundaries ---------------------------------------------------------------------------------------------------- */
 
 /* In GATHER: a transaction is in flight on row 1, so that the stage stays. */
@@ -1141,6 +1179,8 @@ static Suite *make_suite(void)
     tcase_add_test(tcase, a_running_thread_is_not_taken_for_an_event_loop);
     tcase_add_test(tcase, without_hints_learning_is_over_at_once);
     tcase_add_test(tcase, a_new_transaction_may_be_another_threads);
+    tcase_add_loop_test(tcase, a_new_transaction_without_a_boundary_may_be_another_threads, 0, 2);
+    tcase_add_loop_test(tcase, active_is_older_than_who_waits, 0, 2);
     tcase_add_test(tcase, a_write_at_the_boundary_is_held);
     tcase_add_test(tcase, inside_a_transaction_each_write_is_stepped);
     tcase_add_test(tcase, an_active_session_is_stepped_too);

@@ -143,6 +143,37 @@ static void do_epoll(void)
         ;
 }
 
+static void do_epoll_with_a_limit(void)
+{
+    struct epoll_event event;
+    int epoll = epoll_create1(0);
+    while (epoll_wait(epoll, &event, 1, 900) <= 0)
+        ;
+}
+
+static void do_epoll_with_a_far_limit(void)
+{
+    struct epoll_event event;
+    int epoll = epoll_create1(0);
+    while (epoll_wait(epoll, &event, 1, 100000) < 0 && errno == EINTR)
+        ;
+}
+
+static void do_select_with_a_limit(void)
+{
+    fd_set set;
+    FD_ZERO(&set);
+    FD_SET(two.app, &set);
+    for (struct timeval limit = {0, 900000}; select(two.app + 1, &set, NULL, NULL, &limit) <= 0; limit.tv_usec = 900000)
+        ;
+}
+
+static void do_pselect_with_a_far_limit(void)
+{
+    struct timespec limit = {1000, 0};
+    pselect(0, NULL, NULL, NULL, &limit, NULL);
+}
+
 static void do_futex(void)
 {
     pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
@@ -322,6 +353,46 @@ START_TEST(calls_after_a_stop)
 }
 END_TEST
 
+/* Is there a timer that will wake the app soon? */
+static const struct {
+    const char *name;
+    void (*does)(void);
+    bool only_events;
+} timers[] = {
+    {"recv", do_recv, true},
+    {"epoll", do_epoll, true},
+    {"epoll, with a limit", do_epoll_with_a_limit, false},
+    {"epoll, with a far limit", do_epoll_with_a_far_limit, true},
+    {"poll", do_poll, true},
+    {"ppoll, with a far limit", do_ppoll, true},
+    {"select", do_select, true},
+    {"select, with a limit", do_select_with_a_limit, false},
+    {"pselect, with a far limit", do_pselect_with_a_far_limit, true},
+    {"futex", do_futex, true},
+    {"futex, with a limit", do_futex_with_a_limit, false},
+    {"sleep", do_sleep, false},
+    {"user space", do_spin, false},
+    {"another thread in user space", do_spin_in_a_thread, false},
+};
+enum { TIMERS = sizeof timers / sizeof *timers };
+
+static bool shows_timer(size_t i, uint8_t holders)
+{
+    for (int turn = 0; turn < 5; turn++)
+        if (hint_of(holders).only_events != (timers[i].only_events && holders == 1))
+            return false;
+    return true;
+}
+
+START_TEST(timers_that_are_near)
+{
+    start(timers[_i].does);
+    ck_assert_msg(wait_until(shows_timer((size_t)_i, 1)), "%s", timers[_i].name);
+    ck_assert_msg(wait_until(shows_timer((size_t)_i, 2)), "%s, shared", timers[_i].name); /* the other one is not seen */
+    end_app(app);
+}
+END_TEST
+
 START_TEST(names_the_thread)
 {
     start(do_recv_in_a_thread);
@@ -439,6 +510,7 @@ int main(void)
     tcase_set_timeout(tc, 20);
     tcase_add_loop_test(tc, calls, 0, CASES);
     tcase_add_loop_test(tc, calls_after_a_stop, 0, CASES);
+    tcase_add_loop_test(tc, timers_that_are_near, 0, TIMERS);
     tcase_add_test(tc, names_the_thread);
     tcase_add_test(tc, shared_sockets);
     tcase_add_test(tc, several_rows_of_several_processes);

@@ -23,6 +23,7 @@ enum postgres_column {
     POSTGRES_QUERY,            /* NULL: not asked for */
     POSTGRES_HAS_TRANSACTION,  /* t, f: it holds its own virtual transaction's lock; NULL: the state is told, or not
                                 * known */
+    POSTGRES_TRANSACTION_START, /* microseconds of the server's clock; NULL: no transaction, or no right to see */
     POSTGRES_COLUMNS
 };
 

@@ -28,6 +28,7 @@ struct session {
     uint64_t linked_pid;       /* PgBouncer, any mode, with texts or a `server`: the same; 0: not linked, not known */
     int64_t start, state_change; /* the server's clock, microseconds; 0: not known */
     int64_t state_age_us, transaction_age_us; /* -1: not known, none */
+    int64_t transaction_start; /* PostgreSQL's xact_start, by the server's clock; 0: not known, none */
     char application_name[128];
     char query[WIRE_QUERY];
 };

@@ -30,8 +30,10 @@ struct hold_handle {
     uint64_t sent, received;
     uint32_t segments_out, unread, unsent;
     int64_t state_change;
+    int64_t transaction_start;
     uint8_t state;
     bool steady;                 /* state and state_change were those of the round before it, too */
+    bool moved;                  /* something of it moved since the round before */
     /* how long nothing of it has moved, and how often the server answered since */
     int64_t quiet_since_us, first_answer_us;
     unsigned answers;
@@ -44,7 +46,9 @@ struct hold_handle {
     enum last_in last_in;        /* did what moved last come in? */
     bool app_turn;               /* in a transaction that waits for the app's next request */
     bool may_be_app_turn;        /* it does, or nobody can tell */
+    uint8_t only_events;         /* for so many rounds, its holder had nothing to do but wait for events; 2 at most */
     bool through;                /* let through on a guess (flows.c) */
+    unsigned guesses;            /* how often it was, and it was wrong */
     bool was_open;               /* open in the round before the last */
     bool by_loop;                /* it wrote and nobody waits for it alone: an event loop */
     uint8_t unwaited;            /* writes seen while nobody waited, but some thread ran that may have been about to */
@@ -63,6 +67,10 @@ struct hold_handle *history_find(const struct hold *hold, const struct handle_ro
 
 /* Compares the row with the round before: resets what counts from the last movement. Returns true when it moved. */
 bool history_notes_movement(struct hold_handle *handle, const struct handle_row *row, int64_t now_us);
+
+/* Is the open transaction another one than that of the round before? Between two rounds one may end and the next begin,
+ * and out of a pool it may be another thread's. Before history_keep(). */
+bool history_is_new_transaction(const struct hold_handle *handle, const struct handle_row *row);
 
 /* Keeps what the next round compares with. */
 void history_keep(struct hold_handle *handle, const struct handle_row *row);

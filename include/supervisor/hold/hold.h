@@ -32,6 +32,7 @@ enum waited { WAITED_UNKNOWN, WAITED_NOT, WAITED_ALONE, WAITED_WITH_OTHERS };
 struct hold_hint {
     uint8_t waited;      /* enum waited */
     uint8_t running;     /* 1: some thread of a holder runs, or is in user space: WAITED_NOT may be about to change */
+    uint8_t only_events; /* 1: every thread of a holder waits, and none for a time that is near: no timer wakes it */
     int32_t thread;      /* tid of the one that waits alone, else 0 */
 };
 
@@ -71,6 +72,8 @@ struct hold {
     int64_t gap_us;              /* the longest gap that an open transaction made and ended by itself in this hold */
     uint32_t begin_bytes[4];     /* lengths of writes that began a transaction block, as seen in this hold */
     int64_t guessed_at_us, patience_us; /* flows.c; 0: no guess is on, none was made yet */
+    bool sees_timers;            /* some app was seen without a timer: it can be told when it waits for one */
+    int64_t certain_patience_us; /* flows.c: where no timer can be what an open transaction waits for; 0: not set yet */
     bool resting;                /* set by the user: a drain without a signal; all stay parked, nobody is released */
     int64_t released_at_us;      /* when STAGE_RELEASE was entered last */
     unsigned gathering_others;   /* in the last round: in flight, and not at Redis */

@@ -246,6 +246,7 @@ static void copy_activity(struct handle_row *row, const struct session *session,
     row->state_change = session->state_change;
     row->state_age_us = session->state_age_us;
     row->transaction_age_us = session->transaction_age_us;
+    row->transaction_start = session->transaction_start;
     if (query_text)
         memcpy(row->query, session->query, sizeof row->query);
     row->query[sizeof row->query - 1] = 0;
@@ -278,6 +279,8 @@ static void refine_linked_state(const struct join *join, struct handle_row *row,
         backend && (backend->state == SESSION_IN_TRANSACTION || backend->state == SESSION_IN_FAILED_TRANSACTION);
     if (backend && backend->state == SESSION_ACTIVE)
         row->waits_for_client = backend->waits_for_client;
+    if (backend && (in_block || backend->state == SESSION_ACTIVE))
+        row->transaction_start = backend->transaction_start;
     if (!in_block)
         return;
     row->state = backend->state;

@@ -21,6 +21,7 @@ const char postgres_question[] =
     ", CASE WHEN $1 THEN left(a.query, 127) END"
     ", CASE WHEN a.state = 'disabled' THEN a.pid IN (SELECT l.pid FROM pg_catalog.pg_locks l"
     " WHERE l.locktype = 'virtualxid' AND l.mode = 'ExclusiveLock' AND l.granted AND l.pid IS NOT NULL) END"
+    ", " MICROSECONDS("a.xact_start")
     " FROM pg_catalog.pg_stat_activity a LEFT JOIN pg_catalog.pg_stat_ssl s ON s.pid = a.pid"
     " WHERE a.backend_type IN ('client backend', 'walsender')"
     " OR a.backend_type IS NULL AND a.usesysid IS NOT NULL AND a.datid IS NOT NULL";
@@ -102,6 +103,7 @@ bool postgres_read_row(struct session *session, const char *const values[POSTGRE
     session->state_change = number_or(values[POSTGRES_STATE_CHANGE], 0);
     session->state_age_us = age_or_unknown(values[POSTGRES_STATE_AGE]);
     session->transaction_age_us = age_or_unknown(values[POSTGRES_TRANSACTION_AGE]);
+    session->transaction_start = number_or(values[POSTGRES_TRANSACTION_START], 0);
     if (values[POSTGRES_STATE] && strcmp(values[POSTGRES_STATE], "disabled") == 0)
         postgres_read_untold(session, values[POSTGRES_HAS_TRANSACTION]);
     if (name)

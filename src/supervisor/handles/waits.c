@@ -14,6 +14,7 @@
 #include "common/fd.h"
 
 enum { RESTARTED_FDS = 400, POLLED_MOST = 1 << 20, POLL_EVENTS = 0x3fff /* <asm-generic/poll.h> */ };
+enum { LONG_MS = 1000 }; /* a thread that waits for longer is not about to go on by itself */
 enum { POLL_FDS = 64, SELECT_FDS = 1024, LONG_BITS = 8 * sizeof(long) }; /* what is longer may hold any descriptor */
 
 struct task_call {
@@ -27,6 +28,7 @@ struct look {
     const struct handle_row *rows;
     struct hold_hint *hints;
     size_t count;
+    bool timed; /* a thread runs, or will go on by itself soon */
 };
 
 static void note(const struct look *look, const struct task_call *call, int fd, enum waited how)
@@ -147,6 +149,89 @@ static const struct {
     {SYS_restart_syscall, note_restarted},
 };
 
+/* ---- how long a call waits, if nothing happens: milliseconds, or -1 for ever ---- */
+
+static int64_t limit_of_timespec(const struct task_call *call, unsigned argument, unsigned per_ms)
+{
+    struct { int64_t seconds, parts; } limit;
+    if (!call->args[argument])
+        return -1;
+    if (!read_memory(call->pid, call->args[argument], &limit, sizeof limit))
+        return 0;
+    return limit.seconds > LONG_MS / 1000 ? LONG_MS : limit.seconds * 1000 + limit.parts / per_ms;
+}
+
+static int64_t limit_of_epoll(const struct task_call *call)
+{
+    return (int)call->args[3];
+}
+
+static int64_t limit_of_epoll_timespec(const struct task_call *call)
+{
+    return limit_of_timespec(call, 3, 1000000);
+}
+
+static int64_t limit_of_poll(const struct task_call *call)
+{
+    return (int)call->args[2];
+}
+
+static int64_t limit_of_ppoll(const struct task_call *call)
+{
+    return limit_of_timespec(call, 2, 1000000);
+}
+
+static int64_t limit_of_select(const struct task_call *call)
+{
+    return limit_of_timespec(call, 4, 1000);
+}
+
+static int64_t limit_of_pselect(const struct task_call *call)
+{
+    return limit_of_timespec(call, 4, 1000000);
+}
+
+/* Relative or absolute, by the operation: one with a limit counts as near. */
+static int64_t limit_of_futex(const struct task_call *call)
+{
+    return call->args[3] ? 0 : -1;
+}
+
+static int64_t limit_not_known(const struct task_call *call)
+{
+    (void)call;
+    return 0;
+}
+
+static const struct {
+    long number;
+    int64_t (*limit)(const struct task_call *call);
+} limited_calls[] = {
+#ifdef SYS_epoll_wait
+    {SYS_epoll_wait, limit_of_epoll},
+#endif
+#ifdef SYS_poll
+    {SYS_poll, limit_of_poll},
+#endif
+#ifdef SYS_select
+    {SYS_select, limit_of_select},
+#endif
+    {SYS_epoll_pwait, limit_of_epoll}, {SYS_epoll_pwait2, limit_of_epoll_timespec}, {SYS_ppoll, limit_of_ppoll},
+    {SYS_pselect6, limit_of_pselect},  {SYS_futex, limit_of_futex}, {SYS_nanosleep, limit_not_known},
+    {SYS_clock_nanosleep, limit_not_known}, {SYS_restart_syscall, limit_not_known},
+    {SYS_io_uring_enter, limit_not_known},
+};
+
+static bool goes_on_soon(const struct task_call *call)
+{
+    for (size_t i = 0; i < sizeof limited_calls / sizeof *limited_calls; i++)
+        if (limited_calls[i].number == call->number) {
+            int64_t limit_ms = limited_calls[i].limit(call);
+            return limit_ms >= 0 && limit_ms < LONG_MS;
+        }
+    return false;
+}
+
 static void note_running(const struct look *look, pid_t pid)
 {
     for (size_t i = 0; i < look->count; i++)
@@ -161,12 +246,14 @@ static bool parse_call(const char *text, struct task_call *call)
                   &call->args[3], &call->args[4], &call->args[5]) == 7;
 }
 
-static void look_at_task(const struct look *look, struct task_call *call, const char *text)
+static void look_at_task(struct look *look, struct task_call *call, const char *text)
 {
     if (!parse_call(text, call)) {
         note_running(look, call->pid);
+        look->timed = true;
         return;
     }
+    look->timed |= goes_on_soon(call);
     for (size_t i = 0; i < sizeof waiting_calls / sizeof *waiting_calls; i++)
         if (waiting_calls[i].number == call->number)
             waiting_calls[i].note(look, call);
@@ -187,7 +274,14 @@ static void forget_shared(const struct look *look, pid_t pid)
             look->hints[i].waited = WAITED_UNKNOWN;
 }
 
-static void look_at_process(const struct look *look, pid_t pid)
+static void note_only_events(const struct look *look, pid_t pid)
+{
+    for (size_t i = 0; i < look->count; i++)
+        if (look->rows[i].pid == pid && look->rows[i].holders == 1)
+            look->hints[i].only_events = !look->timed && look->hints[i].waited != WAITED_UNKNOWN;
+}
+
+static void look_at_process(struct look *look, pid_t pid)
 {
     char path[352], text[256];
     snprintf(path, sizeof path, "/proc/%d/task", pid);
@@ -195,6 +289,7 @@ static void look_at_process(const struct look *look, pid_t pid)
     if (!tasks)
         return;
     set_waited(look, pid, WAITED_NOT);
+    look->timed = false;
     for (struct dirent *e; (e = readdir(tasks));) {
         struct task_call call = {.pid = pid, .tid = atoi(e->d_name)};
         if (e->d_name[0] == '.')
@@ -211,6 +306,7 @@ static void look_at_process(const struct look *look, pid_t pid)
     }
     closedir(tasks);
     forget_shared(look, pid);
+    note_only_events(look, pid);
 }
 
 static bool seen_before(const struct handle_row *rows, size_t i)
@@ -223,7 +319,7 @@ static bool seen_before(const struct handle_row *rows, size_t i)
 
 void waits_read(const struct handle_row *rows, size_t count, struct hold_hint *hints)
 {
-    struct look look = {rows, hints, count};
+    struct look look = {.rows = rows, .hints = hints, .count = count};
     if (count > 0)
         memset(hints, 0, count * sizeof *hints);
     for (size_t i = 0; i < count; i++)

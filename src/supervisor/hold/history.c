@@ -89,15 +89,22 @@ bool history_notes_movement(struct hold_handle *handle, const struct handle_row 
         handle->first_seen_us = now_us;
     if (handle->unread == 0 || was_read(handle, row))
         handle->unread_since_us = now_us;
-    if (!moved(handle, row))
+    handle->moved = moved(handle, row);
+    if (!handle->moved)
         return false;
     handle->quiet_since_us = now_us;
     handle->answers = 0;
     return true;
 }
 
+bool history_is_new_transaction(const struct hold_handle *handle, const struct handle_row *row)
+{
+    return handle->transaction_start && row->transaction_start && handle->transaction_start != row->transaction_start;
+}
+
 void history_keep(struct hold_handle *handle, const struct handle_row *row)
 {
+    handle->transaction_start = row->transaction_start;
     handle->sent = row->bytes_sent;
     handle->received = row->bytes_received;
     handle->segments_out = row->data_segments_out;

@@ -183,7 +183,8 @@ static bool look_at_row(struct hold *hold, const struct facts *facts, size_t i, 
     classify_handle(hold, handle, row, hint, now_us);
     if (hold_runs_unmarked(hold, row) && row->state != SESSION_IN_TRANSACTION)
         handle->open = false;
-    if (was_answered && before != STANDING_HELD && (handle->open || handle->standing == STANDING_HELD))
+    bool begins = was_answered && before != STANDING_HELD && (handle->open || handle->standing == STANDING_HELD);
+    if (begins || history_is_new_transaction(handle, row))
         handle->thread = 0; /* a new transaction: perhaps another thread's, out of a pool */
     flows_note(hold, handle, row, hint, before);
     note_committed(hold, handle, row);

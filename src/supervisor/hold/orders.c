@@ -16,15 +16,18 @@ static bool can_be_marked(const struct hold *hold, const struct hold_handle *han
 }
 
 /* Whose is the write that is seen here? A thread that runs may be between its write and its wait: twice that is put
- * down to chance. Who waits for a start-up alone may be an event loop all the same. */
+ * down to chance. Who waits was seen after the server had been asked: a session that was active then may have been
+ * answered since, unless the next round finds it as it was. Who waits for a start-up alone may be an event loop all the
+ * same. */
 static void learn(struct hold_handle *handle, const struct handle_row *row, const struct hold_hint *hint)
 {
-    bool asked = row->unsent_bytes > 0 || row->state == SESSION_ACTIVE;
+    bool asked = row->unsent_bytes > 0 || (row->state == SESSION_ACTIVE && !handle->moved);
     if (handle->starting)
         return;
-    if (hint && hint->waited == WAITED_ALONE)
+    if (hint && hint->waited == WAITED_ALONE) {
         handle->thread = hint->thread;
-    else if (!hint || hint->waited == WAITED_UNKNOWN || hint->waited == WAITED_WITH_OTHERS || row->epoll == 1)
+        handle->by_loop = false;
+    } else if (!hint || hint->waited == WAITED_UNKNOWN || hint->waited == WAITED_WITH_OTHERS || row->epoll == 1)
         handle->by_loop = true;
     else if (asked && (!hint->running || ++handle->unwaited > UNWAITED_MOST))
         handle->by_loop = true;

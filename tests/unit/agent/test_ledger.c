@@ -216,9 +216,11 @@ START_TEST(asks_postgres_behind_session_mode)
     add_session(server, 76, SESSION_ACTIVE);
     struct session *backend = add_session(server, 77, SESSION_IDLE);
     backend->state_change = 4242;
+    backend->transaction_start = 4141;
     join(1);
     assert_row(0, KNOWN_EXACT, SESSION_IDLE, 0xabc);
     ck_assert_int_eq(rows[0].state_change, 4242);
+    ck_assert_int_eq(rows[0].transaction_start, 4141);
     ck_assert_int_eq(rows[0].session_start, 0);
     ck_assert_int_eq(rows[0].tls, 1);
     ck_assert_str_eq(rows[0].query, "select 77");
@@ -250,6 +252,7 @@ START_TEST(transaction_mode_is_refined_by_its_backend)
     session_mode(&server);
     struct session *backend = add_session(server, 77, as[_i].backend);
     backend->waits_for_client = as[_i].waits;
+    backend->transaction_start = 4141;
     sessions[0][0].linked_pid = sessions[0][0].server_pid;
     sessions[0][0].server_pid = 0;
     sessions[0][0].state = SESSION_ACTIVE;
@@ -257,6 +260,7 @@ START_TEST(transaction_mode_is_refined_by_its_backend)
     join(1);
     ck_assert_uint_eq(rows[0].state, as[_i].state);
     ck_assert_uint_eq(rows[0].waits_for_client, as[_i].said);
+    ck_assert_int_eq(rows[0].transaction_start, as[_i].backend == SESSION_IDLE ? 0 : 4141);
 }
 END_TEST
 

@@ -78,6 +78,7 @@ START_TEST(a_row_that_is_not_shown)
     ck_assert_int_eq(session.start, 0);
     ck_assert_int_eq(session.state_age_us, -1);
     ck_assert_int_eq(session.transaction_age_us, -1);
+    ck_assert_int_eq(session.transaction_start, 0);
     ck_assert_str_eq(session.query, "");
     ck_assert_str_eq(session.application_name, "psql"); /* the server shows it to everybody */
 }
@@ -89,7 +90,8 @@ START_TEST(a_whole_row)
     struct endpoint wanted;
     const char *values[POSTGRES_COLUMNS] = {
         "19295", "client backend", "10.0.0.5", "52066", "idle in transaction", "t", "1795510758191101",
-        "1795510758200481", "270308", "-3", "t", "lastcall/web-1", "SELECT 'äöü'"};
+        "1795510758200481", "270308", "-3", "t", "lastcall/web-1", "SELECT 'äöü'",
+        [POSTGRES_TRANSACTION_START] = "1795510758191999"};
     struct session session = read_row(values, &counts);
     ck_assert_int_eq(endpoint_parse(&wanted, "10.0.0.5", 52066), 0);
     ck_assert(endpoint_equal(&session.client, &wanted));
@@ -98,6 +100,7 @@ START_TEST(a_whole_row)
     ck_assert_int_eq(session.start, 1795510758191101);
     ck_assert_int_eq(session.state_change, 1795510758200481);
     ck_assert_int_eq(session.state_age_us, 270308);
+    ck_assert_int_eq(session.transaction_start, 1795510758191999);
     ck_assert_int_eq(session.transaction_age_us, 0); /* the server's clock was set back meanwhile */
     ck_assert_str_eq(session.application_name, "lastcall/web-1");
     ck_assert_str_eq(session.query, "SELECT 'äöü'");
