@@ -10,7 +10,7 @@
 
 enum verb { VERB_RUN = 1, VERB_DRAIN = 2, VERB_RESUME = 4, VERB_STATUS = 8, VERB_CHECK = 16, VERB_DOCTOR = 32 };
 
-enum { EXIT_USAGE = 2, EXIT_START_FAILURE = 125, OPTIONS_MOST = 32 };
+enum { EXIT_USAGE = 2, EXIT_START_FAILURE = 125, OPTIONS_MOST = 64 };
 
 struct options {
     enum verb verb;

@@ -34,7 +34,28 @@ struct config_origin {
     unsigned line, column; /* FROM_FILE: of the value in config.file */
     const char *written;
 };
-enum { CONFIG_KEYS = 19 }; /* rows of config/keys.h; asserted there */
+enum { CONFIG_KEYS = 25 }; /* rows of config/keys.h; asserted there */
+
+/* Numbers to numbers: signals, exit codes. What is not in it stays as it is. */
+struct config_map {
+    bool set[256];
+    uint8_t to[256];
+};
+
+static inline int config_mapped(const struct config_map *map, int from)
+{
+    return from >= 0 && from < 256 && map->set[from] ? map->to[from] : from;
+}
+
+/* stop.sequence: in the order of the times, which count from the first signal that the app gets. */
+enum { SEQUENCE_MOST = 8 };
+struct config_sequence {
+    unsigned count;
+    struct {
+        int signo;
+        int64_t after_us; /* 0 only for the first: it is the stop signal itself */
+    } list[SEQUENCE_MOST];
+};
 
 struct config {
     char instance[55]; /* names the socket and "lastcall/<instance>"; default: host name, "-pid" unless PID 1 */
@@ -44,14 +65,20 @@ struct config {
     char report_file[256];       /* empty: none */
     bool report_termination_log; /* write /dev/termination-log when it exists */
     enum log_level log_level;
+    bool log_reaped;             /* warn of each orphan that was reaped */
     char socket[108];            /* $LASTCALL_SOCKET; empty: by control_socket_directory() */
     char http_listen[128];       /* empty: no HTTP */
 
     uint64_t stop_signals;       /* bit n-1 for signal n */
     enum stop_signal_to stop_signal_to;
+    int stop_signal;             /* what the app gets, whichever came; 0: not said */
+    struct config_map stop_map;  /* by signal; to 0: swallowed */
+    struct config_sequence stop_sequence;
     enum stop_order stop_order;
     enum stop_end stop_end;
     int64_t stop_settle_us;
+    struct config_map exit_codes; /* the app's → lastcall's */
+    int parent_death_signal;     /* what lastcall gets when its parent dies; 0: nothing */
     int64_t drain_hold_us;
     int64_t monitor_interval_us;
     int64_t leak_stale_us;       /* an idle handle unused for longer is reported as stale */

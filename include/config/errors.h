@@ -12,6 +12,9 @@ int config_errors_add(struct config_errors *errors, const char *format, ...) __a
  * as if it held a password. */
 void config_quote(struct text *text, const char *value);
 
+/* "'value' " followed by the story, into `error`; the value as config_quote() shows it. Returns -1. */
+int config_refuse(struct error *error, const char *value, const char *story);
+
 /* Writes a key as a user wrote it into `at`, escaped and cut; "****" in place of one that holds a URL. */
 void config_show_key(char *at, size_t size, const char *key);
 

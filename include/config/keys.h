@@ -12,6 +12,11 @@ enum key_type {
     KEY_NAME,     /* char[]: letters, digits, '.', '_', '-' */
     KEY_PATH,     /* char[] */
     KEY_SIGNALS,  /* uint64_t, bit n-1 for signal n */
+    KEY_STOP_SIGNAL, /* int: a signal that may stop an app; 0: none */
+    KEY_ANY_SIGNAL,  /* int; 0: none */
+    KEY_SIGNAL_MAP,  /* struct config_map */
+    KEY_EXIT_CODES,  /* struct config_map */
+    KEY_SEQUENCE,    /* struct config_sequence */
     KEY_USER,     /* char[]: as user_look_up() takes it */
     KEY_LISTEN,   /* char[]: "ADDRESS:PORT" or "unix:PATH" */
     KEY_TYPES

@@ -14,9 +14,15 @@ struct config *value_place(struct config *config, const struct key *key, enum co
  * -1 and what is wrong with the value ("'10 sec' is not a duration: write …"): the caller says where it stood. */
 int value_set(struct config *config, const struct key *key, const char *text, struct error *error);
 
-/* KEY_SIGNALS as a list: first clear, then add each. */
-void value_clear_signals(struct config *config, const struct key *key);
-int value_add_signal(struct config *config, const struct key *key, const char *name, struct error *error);
+/* Lists and maps (KEY_SIGNALS, KEY_SIGNAL_MAP, KEY_EXIT_CODES, KEY_SEQUENCE): first clear, then add each. An item is
+ * "TERM", "INT 3s" or, of a map, "TERM:QUIT". */
+bool value_has_items(const struct key *key);
+bool value_is_map(const struct key *key);
+void value_clear_items(struct config *config, const struct key *key);
+int value_add_item(struct config *config, const struct key *key, const char *item, struct error *error);
+
+/* As value_set(), but a map keeps what is in it already: for an option that is given again. */
+int value_set_more(struct config *config, const struct key *key, const char *text, struct error *error);
 
 /* Appends the value as value_set() takes it, unquoted. */
 void value_format(const struct config *config, const struct key *key, struct text *text);

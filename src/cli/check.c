@@ -25,7 +25,7 @@ static json_t *json_text(const char *value)
 
 static json_t *json_key(const struct config *config, const struct key *key)
 {
-    char value[300], from[300];
+    char value[3000], from[300];
     struct text text = text_in(value, sizeof value), origin = text_in(from, sizeof from);
     value_format(config, key, &text);
     print_origin(config, key, &origin);

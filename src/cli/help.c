@@ -9,23 +9,18 @@ static const struct verb_help {
     enum verb verb;
     const char *usage, *help;
 } verb_helps[] = {
-    {VERB_RUN, "lastcall [run] [options] -- command [args...]", "start the command, supervise it, stop it at rest"},
-    {VERB_DRAIN, "lastcall drain [NAME] [--now] [-o json]", "bring the app to rest and leave it running (preStop)"},
+    {VERB_RUN, "lastcall [run] [options] -- command...", "start the command, supervise it, stop it at rest"},
+    {VERB_DRAIN, "lastcall drain [NAME] [--now] [-o json]", "bring the app to rest and let it run on (preStop)"},
     {VERB_RESUME, "lastcall resume [NAME] [-o json]", "call a drain off"},
     {VERB_STATUS, "lastcall status [NAME] [--ready] [-o json]", "what a running lastcall sees and does"},
-    {VERB_CHECK, "lastcall check [options] [-o json]", "validate the configuration, print what is in force"},
-    {VERB_DOCTOR, "lastcall doctor [options] [-o json]", "what works here, what does not, and the line that cures it"},
+    {VERB_CHECK, "lastcall check [options] [-o json]", "check the configuration, print what is in force"},
+    {VERB_DOCTOR, "lastcall doctor [options] [-o json]", "what works here, what does not, and what cures it"},
 };
 
 static void print_usage(FILE *stream)
 {
     for (size_t i = 0; i < sizeof verb_helps / sizeof *verb_helps; i++)
-        fprintf(stream, "%s %s\n", i == 0 ? "usage:" : "      ", verb_helps[i].usage);
-    fprintf(stream, "\n");
-    for (size_t i = 1; i < sizeof verb_helps / sizeof *verb_helps; i++) {
-        size_t width = strcspn(verb_helps[i].usage + 9, " ");
-        fprintf(stream, "  %-22.*s %s\n", (int)width, verb_helps[i].usage + 9, verb_helps[i].help);
-    }
+        fprintf(stream, "%s %-41s %s\n", i == 0 ? "usage:" : "      ", verb_helps[i].usage, verb_helps[i].help);
 }
 
 static void print_key_options(FILE *stream)
@@ -64,5 +59,6 @@ void help_print(enum verb verb, FILE *stream)
     fprintf(stream, "\noptions (each also LASTCALL_... in the environment and a key of the file, in this order):\n");
     print_key_options(stream);
     fprintf(stream, "  -g | -c                signal the app's process group | only its main process\n"
+                    "  -p SIGNAL | -w         lastcall gets SIGNAL when its parent ends | warn of reaped orphans\n"
                     "  -v | -q                log more | less        -o json   a verb's JSON     --help, --version\n");
 }

@@ -117,13 +117,6 @@ static bool accept_silently(struct options *options, const struct option_row *ro
     return true;
 }
 
-static bool refuse(struct options *options, const struct option_row *row, const char *written, const char *value)
-{
-    (void)value;
-    options->exit_code = options_complain(options->verb, "%.*s: %s", (int)strcspn(written, "="), written, row->value);
-    return false;
-}
-
 static bool say_help(struct options *options, const struct option_row *row, const char *written, const char *value)
 {
     (void)row, (void)written, (void)value;
@@ -152,7 +145,6 @@ static bool say_license(struct options *options, const struct option_row *row, c
 #define CONFIGURED (VERB_RUN | VERB_CHECK | VERB_DOCTOR)
 #define CLIENTS (VERB_DRAIN | VERB_RESUME | VERB_STATUS)
 #define ALL (CONFIGURED | CLIENTS)
-#define NOT_YET "is not supported yet"
 
 const struct option_row option_rows[] = {
     {"verbose", 'v', NULL, CONFIGURED, set_verbosity, NULL, "+", NULL},
@@ -160,10 +152,10 @@ const struct option_row option_rows[] = {
     {NULL, 'g', NULL, CONFIGURED, set_key, "stop.signal_to", "group", NULL},
     {"single-child", 'c', NULL, CONFIGURED, set_key, "stop.signal_to", "main", NULL},
     {NULL, 's', NULL, RUN, accept_silently, NULL, NULL, NULL}, /* a subreaper always */
-    {NULL, 'p', "SIGNAL", RUN, refuse, NULL, NOT_YET ": lastcall's own death cannot yet signal the app", NULL},
-    {NULL, 'w', NULL, RUN, refuse, NULL, NOT_YET ": reaped processes are not warned about", NULL},
-    {NULL, 'e', "CODE", RUN, refuse, NULL, NOT_YET ": the app's exit code is passed on as it is", NULL},
-    {"rewrite", 'r', "S:R", RUN, refuse, NULL, NOT_YET ": the app gets the stop signal that came", NULL},
+    {NULL, 'p', "SIGNAL", CONFIGURED, set_key, "parent_death_signal", NULL, NULL},
+    {NULL, 'w', NULL, CONFIGURED, set_key, "log.reaped", "true", NULL},
+    {"exit-code", 'e', "CODE[:AS]", CONFIGURED, set_key, "exit_codes", NULL, NULL},
+    {"rewrite", 'r', "S:R", CONFIGURED, set_key, "stop.map", NULL, NULL},
     {NULL, 'l', NULL, RUN, say_license, NULL, NULL, NULL},
     {"now", 0, NULL, VERB_DRAIN, set_now, NULL, NULL, "skip to the next phase"},
     {"ready", 0, NULL, VERB_STATUS, set_ready, NULL, NULL, "exit with 0 only while the app runs and nothing stops it"},

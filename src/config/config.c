@@ -22,7 +22,7 @@ static void apply_defaults(struct config *config)
         value_set(config, &keys[i], keys[i].fallback, &error);
 }
 
-/* The last of several counts. */
+/* The last of several counts; those of a map come together (-e 143 -e 130). */
 static void apply_option(struct config *config, const struct config_option *option, struct config_errors *errors)
 {
     struct error error;
@@ -31,7 +31,8 @@ static void apply_option(struct config *config, const struct config_option *opti
         config_errors_add(errors, "%s: sets the unknown key %s", option->written, option->key);
         return;
     }
-    if (value_set(config, key, option->value, &error) == -1)
+    bool again = config->origins[key - keys].source == FROM_OPTION;
+    if ((again ? value_set_more : value_set)(config, key, option->value, &error) == -1)
         config_errors_add(errors, "%.*s: %s", (int)strcspn(option->written, "="), option->written, error.text);
     config->origins[key - keys] = (struct config_origin){.source = FROM_OPTION, .written = option->written};
 }
@@ -60,8 +61,8 @@ static bool is_default(const struct config *config, const char *key)
     return config->origins[key_find(key) - keys].source == FROM_DEFAULT;
 }
 
-/* What no single key can tell. The place is that of the key which was changed. */
-static void check_together(const struct config *config, struct config_errors *errors)
+/* The place is that of the key which was changed. */
+static void check_settle(const struct config *config, struct config_errors *errors)
 {
     char settle[32], grace[32], where[320];
     struct text settle_text = text_in(settle, sizeof settle), grace_text = text_in(grace, sizeof grace);
@@ -72,6 +73,32 @@ static void check_together(const struct config *config, struct config_errors *er
     duration_format(config->grace_period_us, &grace_text);
     print_origin(config, key_find(is_default(config, "stop.settle") ? "grace_period" : "stop.settle"), &where_text);
     config_errors_add(errors, "%s: stop.settle: %s does not fit into grace_period, which is %s", where, settle, grace);
+}
+
+static void tell_sequence(const struct config *config, struct config_errors *errors, const char *story)
+{
+    char where[320];
+    struct text text = text_in(where, sizeof where);
+    print_origin(config, key_find("stop.sequence"), &text);
+    config_errors_add(errors, "%s: stop.sequence: %s", where, story);
+}
+
+/* How late a signal may come only the division of the grace can tell: supervisor/preflight.c. */
+static void check_sequence(const struct config *config, struct config_errors *errors)
+{
+    const struct config_sequence *sequence = &config->stop_sequence;
+    bool first = sequence->count > 0 && sequence->list[0].after_us == 0;
+    if (first && config->stop_signal && config->stop_signal != sequence->list[0].signo)
+        tell_sequence(config, errors, "its signal at 0s is not that of stop.signal: leave one of them out");
+    if (sequence->count > 0 && config->stop_end == END_KILL && config->stop_order == ORDER_DRAIN_FIRST)
+        tell_sequence(config, errors, "with stop.end: kill the app gets no signal but SIGKILL: leave one of them out");
+}
+
+/* What no single key can tell. */
+static void check_together(const struct config *config, struct config_errors *errors)
+{
+    check_settle(config, errors);
+    check_sequence(config, errors);
 }
 
 int config_load(struct config *config, const struct config_option *options, size_t option_count,

@@ -31,6 +31,69 @@ static void apply(struct config *config, const struct key *key, const char *vari
     place->origins[key - keys] = (struct config_origin){.source = FROM_ENVIRONMENT, .written = variable};
 }
 
+/* ---- variables of tini and dumb-init ---- */
+
+/* tini's levels: fatal, warning, info, debug, trace. */
+static const char *level_of_tini(const char *text)
+{
+    static const char *const levels[] = {"error", "warning", "info", "debug", "debug"};
+    if (strspn(text, "0123456789") != strlen(text) || !*text)
+        return NULL;
+    return text[1] || *text > '4' ? "debug" : levels[*text - '0'];
+}
+
+/* Set at all, to whatever: that is how tini takes it. */
+static const char *group_of_tini(const char *text)
+{
+    (void)text;
+    return "group";
+}
+
+static const char *debug_of_dumb_init(const char *text)
+{
+    return strcmp(text, "1") == 0 ? "debug" : NULL;
+}
+
+/* dumb-init's default is the group; who says so wants that here, too. */
+static const char *group_of_dumb_init(const char *text)
+{
+    return strcmp(text, "0") == 0 ? "main" : "group";
+}
+
+static const struct borrowed {
+    const char *variable, *key;
+    const char *(*value)(const char *text); /* NULL: means nothing here */
+} borrowed[] = {
+    {"TINI_VERBOSITY", "log.level", level_of_tini},
+    {"TINI_KILL_PROCESS_GROUP", "stop.signal_to", group_of_tini},
+    {"DUMB_INIT_DEBUG", "log.level", debug_of_dumb_init},
+    {"DUMB_INIT_SETSID", "stop.signal_to", group_of_dumb_init},
+}; /* and TINI_SUBREAPER: lastcall always is one */
+
+static const char *find_borrowed(const char *name)
+{
+    size_t length = strlen(name);
+    for (char **at = environ; at && *at; at++)
+        if (strncmp(*at, name, length) == 0 && (*at)[length] == '=')
+            return *at;
+    return NULL;
+}
+
+/* After our own variables, which go before them; before the file. */
+static void apply_borrowed(struct config *config)
+{
+    struct error error;
+    for (size_t i = 0; i < sizeof borrowed / sizeof *borrowed; i++) {
+        const struct key *key = key_find(borrowed[i].key);
+        const char *variable = find_borrowed(borrowed[i].variable);
+        const char *value = variable ? borrowed[i].value(strchr(variable, '=') + 1) : NULL;
+        struct config_origin *origin = &config->origins[key - keys];
+        if (!value || origin->source >= FROM_ENVIRONMENT || value_set(config, key, value, &error) == -1)
+            continue;
+        *origin = (struct config_origin){.source = FROM_ENVIRONMENT, .written = variable};
+    }
+}
+
 void environment_apply(struct config *config, struct config_errors *errors)
 {
     char name[64];
@@ -43,6 +106,7 @@ void environment_apply(struct config *config, struct config_errors *errors)
         else if (whole || brief)
             apply(config, &keys[i], brief ? brief : whole, errors);
     }
+    apply_borrowed(config);
 }
 
 static void warn_unknown(const char *variable)

@@ -36,6 +36,14 @@ void config_quote(struct text *text, const char *value)
     text_add(text, length <= SHOWN ? "'" : "…'");
 }
 
+int config_refuse(struct error *error, const char *value, const char *story)
+{
+    char shown[256];
+    struct text text = text_in(shown, sizeof shown);
+    config_quote(&text, value);
+    return error_set(error, "%s %s", shown, story);
+}
+
 void config_show_key(char *at, size_t size, const char *key)
 {
     enum { SHOWN = 100 };

@@ -1,6 +1,7 @@
 /* Entries of the file against the table of keys. What is unknown is an error, with the nearest known key. */
 #include "config/file.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -81,19 +82,56 @@ static void tell_kind(struct loading *loading, const struct key *key, const stru
     loading->told = entry->path;
 }
 
+static bool is_below(const char *path, const char *above)
+{
+    size_t length = strlen(above);
+    return strncmp(path, above, length) == 0 && (length == 0 || path[length] == '.' || path[length] == '\0');
+}
+
+static void tell_pair(struct loading *loading, const struct key *key, const struct yaml_entry *pair, const char *name)
+{
+    char shown[100];
+    config_show_key(shown, sizeof shown, name);
+    yaml_errors_add(loading->errors, pair->at, "%s: %s: must be one value", key->name, shown);
+}
+
+/* What is below a map follows it. */
+static void take_map(struct loading *loading, const struct key *key, const struct yaml_entry *map)
+{
+    struct error error;
+    char item[128];
+    const char *told = NULL; /* one that is itself a map or a list */
+    const struct yaml_entry *end = loading->entries->list + loading->entries->count;
+    struct config *place = value_place(loading->config, key, FROM_FILE);
+    value_clear_items(place, key);
+    set_origin(place, key, map);
+    loading->told = map->path;
+    for (const struct yaml_entry *pair = map + 1; pair < end && is_below(pair->path, map->path); pair++) {
+        const char *name = pair->path + strlen(map->path) + 1;
+        if (told && is_below(pair->path, told))
+            continue;
+        snprintf(item, sizeof item, "%s:%s", name, pair->value ? pair->value : "");
+        told = pair->kind == YAML_VALUE ? NULL : pair->path;
+        if (told)
+            tell_pair(loading, key, pair, name);
+        else if (value_add_item(place, key, item, &error) == -1)
+            yaml_errors_add(loading->errors, pair->at, "%s: %s", key->name, error.text);
+    }
+}
+
 /* The items of a list follow it, with its path. */
-static void take_signals(struct loading *loading, const struct key *key, const struct yaml_entry *list)
+static void take_list(struct loading *loading, const struct key *key, const struct yaml_entry *list)
 {
     struct error error;
     const struct yaml_entry *end = loading->entries->list + loading->entries->count;
     const struct yaml_entry *item = list + 1;
     struct config *place = value_place(loading->config, key, FROM_FILE);
-    value_clear_signals(place, key);
+    value_clear_items(place, key);
     set_origin(place, key, list);
     for (; item < end && item->kind == YAML_ITEM; item++)
-        if (value_add_signal(place, key, item->value, &error) == -1)
+        if (value_add_item(place, key, item->value, &error) == -1)
             yaml_errors_add(loading->errors, item->at, "%s: %s", key->name, error.text);
-    if (item == list + 1)
+    if (item == list + 1 && key->type == KEY_SIGNALS)
         yaml_errors_add(loading->errors, list->at, "%s: names no signal: write [TERM, INT]", key->name);
 }
 
@@ -105,8 +143,10 @@ static void take_key(struct loading *loading, const struct key *key, const struc
         yaml_errors_add(loading->errors, entry->key, "%s: cannot be set in the file: use %s", key->name, name);
     } else if (entry->kind == YAML_VALUE) {
         take_value(loading, key, entry);
-    } else if (entry->kind == YAML_LIST && key->type == KEY_SIGNALS) {
-        take_signals(loading, key, entry);
+    } else if (entry->kind == YAML_LIST && value_has_items(key)) {
+        take_list(loading, key, entry);
+    } else if (entry->kind == YAML_MAP && value_is_map(key)) {
+        take_map(loading, key, entry);
     } else if (entry->kind != YAML_NULL) {
         tell_kind(loading, key, entry);
     }
@@ -118,12 +158,6 @@ static void take_section(struct loading *loading, const struct yaml_entry *entry
         return;
     yaml_errors_add(loading->errors, entry->at, "%s: must be a map of keys", *entry->path ? entry->path : "the file");
     loading->told = entry->path;
-}
-
-static bool is_below(const char *path, const char *above)
-{
-    size_t length = strlen(above);
-    return strncmp(path, above, length) == 0 && (length == 0 || path[length] == '.' || path[length] == '\0');
 }
 
 static void take_entry(struct loading *loading, const struct yaml_entry *entry)

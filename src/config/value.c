@@ -12,6 +12,7 @@
 #include "config/duration.h"
 #include "config/errors.h"
 #include "config/nearest.h"
+#include "config/value_lists.h"
 
 static void *field(const struct config *config, const struct key *key)
 {
@@ -24,13 +25,9 @@ struct config *value_place(struct config *config, const struct key *key, enum co
     return source >= config->origins[key - keys].source ? config : &forgotten;
 }
 
-/* "'value' " followed by the story. */
 static int refuse(struct error *error, const char *value, const char *story)
 {
-    char shown[256];
-    struct text text = text_in(shown, sizeof shown);
-    config_quote(&text, value);
-    return error_set(error, "%s %s", shown, story);
+    return config_refuse(error, value, story);
 }
 
 /* ---- durations ---- */
@@ -233,28 +230,17 @@ static void describe_listen(const struct key *key, struct text *text)
 
 /* ---- signals ---- */
 
-void value_clear_signals(struct config *config, const struct key *key)
+static void clear_signals(struct config *config, const struct key *key)
 {
     *(uint64_t *)field(config, key) = 0;
 }
 
-/* Job control, faults and the two that nobody can catch do not begin a stop. */
-static bool may_stop(int signo)
-{
-    static const int never[] = {SIGKILL, SIGSTOP, SIGCHLD, SIGCONT, SIGTSTP, SIGTTIN, SIGTTOU, SIGSEGV, SIGBUS, SIGFPE,
-                                SIGILL};
-    for (size_t i = 0; i < sizeof never / sizeof *never; i++)
-        if (never[i] == signo)
-            return false;
-    return true;
-}
-
-int value_add_signal(struct config *config, const struct key *key, const char *name, struct error *error)
+static int add_signal(struct config *config, const struct key *key, const char *name, struct error *error)
 {
     int signo = signal_parse(name);
     if (signo == -1)
         return refuse(error, name, "is not a signal: write TERM, INT, QUIT, RTMIN+3 or a number");
-    if (!may_stop(signo))
+    if (!signal_may_stop(signo))
         return refuse(error, name, "cannot begin a stop: choose TERM, INT, QUIT, USR1 or the like");
     *(uint64_t *)field(config, key) |= SIGNAL_BIT(signo);
     return 0;
@@ -267,9 +253,9 @@ static int set_signals(struct config *config, const struct key *key, const char 
     uint64_t before = *(uint64_t *)field(config, key);
     if (!text_copy(copy, sizeof copy, value))
         return error_set(error, "is too long for a list of signals");
-    value_clear_signals(config, key);
+    clear_signals(config, key);
     for (char *word = strtok_r(copy, "[], \t", &rest); word; word = strtok_r(NULL, "[], \t", &rest))
-        if (value_add_signal(config, key, word, error) == -1)
+        if (add_signal(config, key, word, error) == -1)
             return -1;
     if (*(uint64_t *)field(config, key) == 0) {
         *(uint64_t *)field(config, key) = before;
@@ -283,15 +269,11 @@ static void format_signals(const struct config *config, const struct key *key, s
     const char *separator = "";
     text_add(text, "[");
     for (int signo = 1; signo <= SIGNAL_LAST; signo++) {
-        const char *name = signal_name(signo);
         if (!(*(uint64_t *)field(config, key) & SIGNAL_BIT(signo)))
             continue;
         text_add(text, "%s", separator);
         separator = ", ";
-        if (strncmp(name, "SIG", 3) == 0)
-            text_add(text, "%s", name + 3);
-        else
-            text_add(text, "%d", signo);
+        signal_format(signo, text);
     }
     text_add(text, "]");
 }
@@ -304,17 +286,31 @@ static void describe_signals(const struct key *key, struct text *text)
 
 /* ---- the table ---- */
 
+static int set_items(struct config *config, const struct key *key, const char *value, struct error *error)
+{
+    value_clear_items(config, key);
+    return value_lists_add_all(config, key, value, error);
+}
+
 static const struct type {
     int (*set)(struct config *config, const struct key *key, const char *value, struct error *error);
     void (*format)(const struct config *config, const struct key *key, struct text *text);
     void (*describe)(const struct key *key, struct text *text);
+    void (*clear)(struct config *config, const struct key *key); /* lists and maps; else NULL, and so `add` */
+    int (*add)(struct config *config, const struct key *key, const char *item, struct error *error);
+    bool is_map;
 } types[] = {
     [KEY_DURATION] = {set_duration, format_duration, describe_duration},
     [KEY_BOOL] = {set_bool, format_bool, describe_bool},
     [KEY_CHOICE] = {set_choice, format_choice, describe_choice},
     [KEY_NAME] = {set_name, format_text, describe_name},
     [KEY_PATH] = {keep_text, format_text, describe_path},
-    [KEY_SIGNALS] = {set_signals, format_signals, describe_signals},
+    [KEY_SIGNALS] = {set_signals, format_signals, describe_signals, clear_signals, add_signal, false},
+    [KEY_STOP_SIGNAL] = {stop_signal_set, one_signal_format, one_signal_describe, NULL, NULL, false},
+    [KEY_ANY_SIGNAL] = {any_signal_set, one_signal_format, one_signal_describe, NULL, NULL, false},
+    [KEY_SIGNAL_MAP] = {set_items, signal_map_format, signal_map_describe, map_clear, signal_map_add, true},
+    [KEY_EXIT_CODES] = {set_items, exit_codes_format, exit_codes_describe, map_clear, exit_codes_add, true},
+    [KEY_SEQUENCE] = {set_items, sequence_format, sequence_describe, sequence_clear, sequence_add, false},
     [KEY_USER] = {set_user, format_text, describe_user},
     [KEY_LISTEN] = {set_listen, format_text, describe_listen},
 };
@@ -323,6 +319,31 @@ _Static_assert(sizeof types / sizeof *types == KEY_TYPES, "a row a type");
 int value_set(struct config *config, const struct key *key, const char *text, struct error *error)
 {
     return types[key->type].set(config, key, text, error);
+}
+
+bool value_has_items(const struct key *key)
+{
+    return types[key->type].add != NULL;
+}
+
+bool value_is_map(const struct key *key)
+{
+    return types[key->type].is_map;
+}
+
+void value_clear_items(struct config *config, const struct key *key)
+{
+    types[key->type].clear(config, key);
+}
+
+int value_add_item(struct config *config, const struct key *key, const char *item, struct error *error)
+{
+    return types[key->type].add(config, key, item, error);
+}
+
+int value_set_more(struct config *config, const struct key *key, const char *text, struct error *error)
+{
+    return value_is_map(key) ? value_lists_add_all(config, key, text, error) : value_set(config, key, text, error);
 }
 
 void value_format(const struct config *config, const struct key *key, struct text *text)

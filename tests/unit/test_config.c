@@ -119,6 +119,79 @@ START_TEST(test_precedence)
 }
 END_TEST
 
+/* -e and -r come together; they go before the environment as a whole, that before the file. */
+START_TEST(test_maps_of_options)
+{
+    struct config_option options[] = {{"config", file, "--config"}, {"exit_codes", "143", "-e"},
+                                      {"exit_codes", "130:1", "-e"}, {"stop.map", "15:3", "-r"}};
+    write_file("exit_codes: {7: 0}\nstop: {map: {INT: 0}}\n");
+    setenv("LASTCALL_EXIT_CODES", "8:0", 1);
+    load(options, 4);
+    ck_assert(config.exit_codes.set[143] && config.exit_codes.set[130] && !config.exit_codes.set[7]);
+    ck_assert(!config.exit_codes.set[8] && config.exit_codes.to[130] == 1);
+    ck_assert(config.stop_map.set[15] && !config.stop_map.set[2]);
+    load(options, 1);
+    ck_assert(config.exit_codes.set[8] && !config.exit_codes.set[7] && config.stop_map.set[2]);
+}
+END_TEST
+
+static const struct borrowed {
+    const char *name, *value, *ours; /* ours: one of ours that goes before it, or NULL */
+    enum log_level level;
+    enum stop_signal_to to;
+} borrowed[] = {
+    {"TINI_VERBOSITY", "0", NULL, LOG_LEVEL_ERROR, SIGNAL_TO_AUTO},
+    {"TINI_VERBOSITY", "1", NULL, LOG_LEVEL_WARNING, SIGNAL_TO_AUTO},
+    {"TINI_VERBOSITY", "3", NULL, LOG_LEVEL_DEBUG, SIGNAL_TO_AUTO},
+    {"TINI_VERBOSITY", "12", NULL, LOG_LEVEL_DEBUG, SIGNAL_TO_AUTO},
+    {"TINI_VERBOSITY", "x", NULL, LOG_LEVEL_INFO, SIGNAL_TO_AUTO},
+    {"TINI_VERBOSITY", "3", "LASTCALL_LOG_LEVEL=error", LOG_LEVEL_ERROR, SIGNAL_TO_AUTO},
+    {"TINI_SUBREAPER", "", NULL, LOG_LEVEL_INFO, SIGNAL_TO_AUTO},
+    {"TINI_KILL_PROCESS_GROUP", "", NULL, LOG_LEVEL_INFO, SIGNAL_TO_GROUP},
+    {"TINI_KILL_PROCESS_GROUP", "1", "LASTCALL_STOP_SIGNAL_TO=tree", LOG_LEVEL_INFO, SIGNAL_TO_TREE},
+    {"DUMB_INIT_DEBUG", "1", NULL, LOG_LEVEL_DEBUG, SIGNAL_TO_AUTO},
+    {"DUMB_INIT_DEBUG", "0", NULL, LOG_LEVEL_INFO, SIGNAL_TO_AUTO},
+    {"DUMB_INIT_SETSID", "0", NULL, LOG_LEVEL_INFO, SIGNAL_TO_MAIN},
+    {"DUMB_INIT_SETSID", "1", NULL, LOG_LEVEL_INFO, SIGNAL_TO_GROUP},
+};
+
+/* What tini and dumb-init read: before the file, after our own variables. */
+START_TEST(test_borrowed_variables)
+{
+    struct config_option options[] = {{"config", file, "--config"}, {"stop.signal_to", "main", "-c"}};
+    write_file("monitor: {interval: 2s}\n");
+    setenv(borrowed[_i].name, borrowed[_i].value, 1);
+    if (borrowed[_i].ours)
+        putenv((char *)borrowed[_i].ours);
+    load(options, 1);
+    ck_assert_int_eq(config.log_level, borrowed[_i].level);
+    ck_assert_int_eq(config.stop_signal_to, borrowed[_i].to);
+    load(options, 2);
+    ck_assert_int_eq(config.stop_signal_to, SIGNAL_TO_MAIN);
+    write_file("stop: {signal_to: auto}\nlog: {level: info}\n");
+    load(options, 1);
+    ck_assert_int_eq(config.stop_signal_to, borrowed[_i].to);
+    ck_assert_int_eq(config.log_level, borrowed[_i].level);
+}
+END_TEST
+
+START_TEST(test_sequence_and_what_it_goes_with)
+{
+    struct config_option option = {"config", file, "--config"};
+    char error[300];
+    write_file("stop: {sequence: [TERM 0s, INT 1s], signal: TERM}\n");
+    load(&option, 1);
+    write_file("stop: {sequence: [TERM 0s, INT 1s], end: kill, order: signal-first}\n");
+    load(&option, 1);
+    write_file("stop: {sequence: [TERM 0s], signal: QUIT}\n");
+    snprintf(error, sizeof error, "%s:1:18: stop.sequence: its signal at 0s is not that of stop.signal", file);
+    EXPECT_ERRORS(&option, 1, error);
+    write_file("stop: {sequence: [INT 1s], end: kill}\n");
+    snprintf(error, sizeof error, "%s:1:18: stop.sequence: with stop.end: kill the app gets no signal but", file);
+    EXPECT_ERRORS(&option, 1, error);
+}
+END_TEST
+
 /* The last of several options counts; what is overruled is still checked. */
 START_TEST(test_every_source_is_checked)
 {
@@ -455,6 +528,9 @@ int main(void)
     tcase_add_checked_fixture(tcase, set_up, tear_down);
     tcase_add_test(tcase, test_defaults);
     tcase_add_test(tcase, test_precedence);
+    tcase_add_test(tcase, test_maps_of_options);
+    tcase_add_loop_test(tcase, test_borrowed_variables, 0, sizeof borrowed / sizeof *borrowed);
+    tcase_add_test(tcase, test_sequence_and_what_it_goes_with);
     tcase_add_test(tcase, test_every_source_is_checked);
     tcase_add_test(tcase, test_environment_names);
     tcase_add_test(tcase, test_both_names);

@@ -50,7 +50,7 @@ static const struct refused {
     {"user: a\nuser: b", "f:2:1: user: was given before, in line 1"},
     {"stop: {end: kill}\nstop: {order: drain-first}", "f:2:1: stop: was given before, in line 1"},
     {"stop.end: kill\nstop: {end: kill}", "f:2:8: stop.end: was given before, in line 1"},
-    {"{stop: {a: {b: {c: {d: {e: {f: {g: {h: 1}}}}}}}}}", "f:1:9: stop.a: unknown key | f:1:36: nested too deeply"},
+    {"{stop: {a: {b: {c: {d: {e: {f: {g: {h: 1}}}}}}}}}", "f:1:9: stop.a: unknown key: did you mean stop.map? | f:1:36: nested too deeply"},
     {"user: \"", "f:1:8: no valid YAML: found unexpected end of stream while scanning a quoted scalar"},
     {"user: \"a\\0b\"", "f:1:7: a NUL byte"},
     {"user: caf\xe9", "f:1:10: incomplete UTF-8 octet sequence: the file must be UTF-8 text"},
@@ -117,6 +117,18 @@ static const struct refused {
      "f:1:61: targets.a.server: there is no target of that name"},
     {"targets: {a: {url: 'postgres://h', kind: pgbouncer, server: b}, b: {url: redis://h}}",
      "f:1:61: targets.a.server: must name a postgres target"},
+    {"stop: {map: {TERM: QIUT, KILL: 3, INT: [1], HUP: {a: 1}, USR1: }}",
+     "f:1:20: stop.map: 'QIUT' is not a signal: write TERM, INT, QUIT, RTMIN+3, a number, or 0 to swallow it | "
+     "f:1:32: stop.map: 'KILL' cannot be rewritten: lastcall never has it to pass on | "
+     "f:1:40: stop.map: INT: must be one value | f:1:50: stop.map: HUP: must be one value | "
+     "f:1:64: stop.map: USR1: must be one value"},
+    {"stop:\n  map: [TERM:QUIT, INT]\n  signal: [TERM]\n  sequence: {a: 1}\nexit_codes:\n  143: no\n",
+     "f:2:20: stop.map: 'INT' rewrites nothing: write TERM:QUIT, or TERM:0 to swallow it | "
+     "f:3:11: stop.signal: must be a signal, not a list | "
+     "f:4:13: stop.sequence: must be a list of signals with times, as [INT 3s, QUIT 5s], not a map | "
+     "f:6:8: exit_codes: 'no' is not an exit code: write 0 to 255, as in 143 or 143:0"},
+    {"stop.sequence: [INT 3s, QUIT 2s]",
+     "f:1:25: stop.sequence: 'QUIT 2s' must come later than INT 3s, which stands before it"},
     /* all at once, in the file's order, whoever found them */
     {"grace_period: x\ntargets: {a: {limit: 3}}\nuser: a b\nuser: c\nlog: {level: y}\n\tz",
      "f:1:15: grace_period: 'x' is not a duration: write 10s, 500ms, 1m30s | "
@@ -152,6 +164,39 @@ START_TEST(test_taken)
     ck_assert_int_eq(config.stop_settle_us, 3 * US_PER_SECOND);
     ck_assert_uint_eq(config.stop_signals, UINT64_C(1) << 14 | UINT64_C(1) << 9);
     ck_assert_str_eq(config.user, "bob");
+}
+END_TEST
+
+/* Maps and lists, each form; the last document: nothing in it. */
+static const char *const same_maps[] = {
+    "stop:\n  map:\n    TERM: QUIT\n    1: 0\n  sequence:\n  - INT 3s\n  - QUIT 5s\nexit_codes: {143: 0, 2: 3}\n",
+    "{stop: {map: [15:3, HUP:0], sequence: 'INT 3s, QUIT 5s'}, exit_codes: [143, '2:3']}",
+    "stop: {map: '{TERM: QUIT, HUP: 0}', sequence: [SIGINT 3, 3 5s]}\nexit_codes: '{143: 0, 2: 3}'\n",
+};
+
+START_TEST(test_maps)
+{
+    load_bytes(same_maps[_i], strlen(same_maps[_i]));
+    ck_assert_str_eq(told(), "");
+    ck_assert_int_eq(config_mapped(&config.stop_map, 15), 3);
+    ck_assert_int_eq(config_mapped(&config.stop_map, 1), 0);
+    ck_assert_int_eq(config_mapped(&config.stop_map, 2), 2);
+    ck_assert_int_eq(config_mapped(&config.exit_codes, 143), 0);
+    ck_assert_int_eq(config_mapped(&config.exit_codes, 2), 3);
+    ck_assert_int_eq(config_mapped(&config.exit_codes, 3), 3);
+    ck_assert_uint_eq(config.stop_sequence.count, 2);
+    ck_assert_int_eq(config.stop_sequence.list[1].signo, 3);
+    ck_assert_int_eq(config.stop_sequence.list[1].after_us, 5 * US_PER_SECOND);
+}
+END_TEST
+
+START_TEST(test_empty_maps)
+{
+    const char *yaml = "stop: {map: {}, sequence: [], signal: ''}\nexit_codes: {}\n";
+    load_bytes(yaml, strlen(yaml));
+    ck_assert_str_eq(told(), "");
+    ck_assert_int_eq(config_mapped(&config.exit_codes, 143), 143);
+    ck_assert_uint_eq(config.stop_sequence.count, 0);
 }
 END_TEST
 
@@ -242,6 +287,8 @@ int main(void)
     TCase *tcase = tcase_create("config_file");
     tcase_add_loop_test(tcase, test_refused, 0, sizeof refused / sizeof *refused);
     tcase_add_loop_test(tcase, test_taken, 0, sizeof same / sizeof *same);
+    tcase_add_loop_test(tcase, test_maps, 0, sizeof same_maps / sizeof *same_maps);
+    tcase_add_test(tcase, test_empty_maps);
     tcase_add_loop_test(tcase, test_empty_is_fine, 0, 8);
     tcase_add_test(tcase, test_targets);
     tcase_add_test(tcase, test_too_many_targets);
