@@ -29,7 +29,8 @@ struct way {
     const char *events; /* see event_of() */
 };
 
-/* One letter an event, so that a way fits in a row; N first: no hands, and the signal ends the app at once. */
+/* One letter an event, so that a way fits in a row; N first: no hands, and the signal ends the app at once; Q first:
+ * with a sequence of signals. */
 static enum lifecycle_event event_of(char letter)
 {
     static const char letters[] = "SEDRsmfxatlbwd"; /* in the order of the enum */
@@ -44,15 +45,16 @@ static const struct way ways[] = {
     {PHASE_RESTING, true, "Ddds"},    {PHASE_SIGNALLED, false, "Sddsfs"},
     {PHASE_STOPPING, false, "Sddsfsd"}, {PHASE_KILLING, false, "SddsfsE"}, {PHASE_SWEEPING, false, "Sddsfst"},
     {PHASE_DONE, false, "Sddsfstw"},  {PHASE_ENDING, false, "NSddsfs"},
+    {PHASE_SIGNALLED, false, "QSddsfs"}, {PHASE_STOPPING, false, "QSddsfsd"},
 };
 enum { WAYS = sizeof ways / sizeof *ways };
 
 /* What each event does, in the order of `ways`: phase and actions; "=" for deliberately nothing. One letter an action,
  * in the order of the enum. */
-static const char action_letters[] = "AUL.GFTPOESRKWdfcXZ";
+static const char action_letters[] = "AUL.GFTPOESNRKWdfcXZ";
 
 /* A announce, U unannounce, L look, . look-stop, G give up, F freeze, T thaw, P adopt, O let go, S signal,
- * E end the idle sessions, R signal the rest, K kill, W sweep, d drained, f drain failed, c
+ * E end the idle sessions, N signal next, R signal the rest, K kill, W sweep, d drained, f drain failed, c
  * called off, X report, Z exit */
 static const struct {
     enum phase phase;
@@ -106,6 +108,12 @@ static const struct {
     {PHASE_ENDING, false,
      {[EVENT_ESCALATE] = "signalled .PS", [EVENT_APP_ENDED] = "stopping T.PRO", [EVENT_TREE_ENDED] = "sweeping .W",
       [EVENT_AGENT_LOST] = "signalled .PS", [EVENT_SWEPT] = "signalled .PS", [EVENT_DEADLINE] = "signalled .PS"}},
+    {PHASE_SIGNALLED, false,
+     {[EVENT_ESCALATE] = "killing .PK", [EVENT_APP_ENDED] = "holding L", [EVENT_TREE_ENDED] = "sweeping .W",
+      [EVENT_AGENT_LOST] = "stopping O", [EVENT_DEADLINE] = "stopping O"}},
+    {PHASE_STOPPING, false,
+     {[EVENT_ESCALATE] = "killing .PK", [EVENT_APP_ENDED] = "holding L", [EVENT_TREE_ENDED] = "sweeping .W",
+      [EVENT_DEADLINE] = "stopping N"}},
 };
 
 /* One event, a millisecond after the last one; a deadline comes at its time. */
@@ -121,9 +129,12 @@ static int64_t reach(struct lifecycle *l, const struct lifecycle_settings *setti
 {
     struct lifecycle_actions actions;
     int64_t now = T0;
-    lifecycle_init(l, settings);
+    struct lifecycle_settings with = *settings;
+    if (*events == 'Q')
+        with.sequence_us[with.sequence_count++] = 3 * S;
+    lifecycle_init(l, &with);
     l->no_hands = l->ends_at_once = *events == 'N';
-    for (const char *e = events + (*events == 'N'); *e; e++)
+    for (const char *e = events + (*events == 'N' || *events == 'Q'); *e; e++)
         now = step(l, event_of(*e), now, &actions);
     return now;
 }
@@ -193,7 +204,7 @@ struct life {
     bool signal_came;               /* an EVENT_STOP_SIGNAL, or the app's own end: from here on it is a stop */
     bool told, killed;
     int64_t stop_began;             /* when it became a stop */
-    unsigned exits, reports;
+    unsigned exits, reports, more;
     char log[4096];                 /* what happened, for a failure */
     size_t log_length;
 };
@@ -226,6 +237,9 @@ static void follow_actions(struct life *life, const struct lifecycle_actions *ac
         life->exits += action == ACTION_EXIT;
         life->reports += action == ACTION_REPORT;
         HOLDS(life, action != ACTION_SIGNAL || !life->told); /* once */
+        life->more += action == ACTION_SIGNAL_NEXT; /* only to an app that was let go and has its time */
+        HOLDS(life, action != ACTION_SIGNAL_NEXT || (life->told && !life->killed && life->l.phase == PHASE_STOPPING));
+        HOLDS(life, life->more <= life->l.settings.sequence_count && life->more == life->l.sequence_sent);
         life->told |= action == ACTION_SIGNAL;
         life->killed |= action == ACTION_KILL;
         if (action == ACTION_SIGNAL || action == ACTION_SIGNAL_REST || action == ACTION_KILL)
@@ -283,9 +297,13 @@ static uint32_t dice(uint32_t sides)
 static struct lifecycle_settings any_settings(void)
 {
     static const int64_t graces[] = {1 * S, 1500 * MS, 2 * S, 3 * S, 10 * S, 30 * S, 300 * S, 3600 * S};
-    return (struct lifecycle_settings){.grace_us = graces[dice(8)], .settle_us = dice(3) * 700 * MS,
-                                       .drain_hold_us = dice(20) * S, .has_targets = dice(5) != 0,
-                                       .signal_first = dice(5) == 0, .end_by_kill = dice(5) == 0};
+    struct lifecycle_settings any = {.grace_us = graces[dice(8)], .settle_us = dice(3) * 700 * MS,
+                                     .drain_hold_us = dice(20) * S, .has_targets = dice(5) != 0,
+                                     .signal_first = dice(5) == 0, .end_by_kill = dice(5) == 0,
+                                     .sequence_count = dice(LIFECYCLE_SEQUENCE_MOST + 1)};
+    for (unsigned i = 0; i < any.sequence_count; i++)
+        any.sequence_us[i] = (i ? any.sequence_us[i - 1] : 0) + 1 + dice(2) * dice(4000) * MS;
+    return any;
 }
 
 /* Random events at random times; deadlines when they are due; then nothing but deadlines, until it is done. */

@@ -82,6 +82,12 @@ static void set_targets(struct player *player, const char *value)
     player->settings.has_targets = strcmp(value, "none") != 0;
 }
 
+/* One time a line: the times add up. */
+static void set_sequence(struct player *player, const char *value)
+{
+    player->settings.sequence_us[player->settings.sequence_count++] = read_time(player, value);
+}
+
 static void set_ends_at_once(struct player *player, const char *value)
 {
     (void)value;
@@ -100,7 +106,7 @@ static const struct {
 } settings[] = {
     {"grace", set_grace},     {"settle", set_settle},   {"drain.hold", set_drain_hold},    {"order", set_order},
     {"end", set_end},         {"targets", set_targets}, {"ends-at-once", set_ends_at_once},
-    {"no-hands", set_no_hands},
+    {"no-hands", set_no_hands}, {"sequence", set_sequence},
 };
 
 static bool read_setting(struct player *player, const char *word, const char *value)

@@ -13,7 +13,8 @@
  *   ENDING      no hands: the servers end what is idle.       all answered; 150 ms passed
  *   RESTING     `drain` is done, the app goes on.             the stop signal, `resume`, drain.hold passed
  *   SIGNALLED   the stop signal is out, all is held across it. the app ended, or 100 ms: it is let go
- *   STOPPING    the app cleans up by itself.                  the app ended, or the stop deadline
+ *   STOPPING    the app cleans up by itself; what stop.sequence   the app ended, or the stop deadline
+ *               has for it is sent when its time comes.
  *   KILLING     SIGKILL to what is left of the tree.          all reaped, or the kill deadline
  *   SWEEPING    goodbyes; orphans ended on the servers.       all answered, or the done deadline
  *   DONE        the report is written, lastcall exits.
@@ -64,6 +65,7 @@ enum lifecycle_action {
     ACTION_LET_GO,        /* no mark stays on any socket of the app; duplicates are closed */
     ACTION_END,           /* the servers are told to end the idle sessions of an app that is frozen */
     ACTION_SIGNAL,        /* the stop signal to whom it is meant for, waking only them if frozen */
+    ACTION_SIGNAL_NEXT,   /* the signal number `sequence_sent` (from 1) of stop.sequence */
     ACTION_SIGNAL_REST,   /* the stop signal to all that is left */
     ACTION_KILL,          /* SIGKILL to the tree */
     ACTION_SWEEP,         /* goodbyes and orphans */
@@ -80,11 +82,16 @@ struct lifecycle_actions {
     unsigned count;
 };
 
+enum { LIFECYCLE_SEQUENCE_MOST = 8 };
+
 struct lifecycle_settings {
     int64_t grace_us, settle_us, drain_hold_us;
     bool has_targets;     /* nothing to look at: HOLDING is passed through */
     bool signal_first;    /* stop.order */
     bool end_by_kill;     /* stop.end */
+    unsigned sequence_count;
+    int64_t sequence_us[LIFECYCLE_SEQUENCE_MOST]; /* stop.sequence: times after the stop signal, each later than the
+                                                   * one before it; which signal it is, is the loop's */
 };
 
 /* Absolute, on the clock of lifecycle_step(). Each phase that waits has one, so every stop ends by `done`. */
@@ -111,6 +118,8 @@ struct lifecycle {
     bool gave_up;              /* the hold deadline passed: what was in flight then is not waited for */
     bool last_chance;          /* the second one passed, too: the last look's verdict does not matter any more */
     bool signalled;            /* the stop signal is out */
+    int64_t signalled_us;      /* since when */
+    unsigned sequence_sent;    /* signals of the sequence that are out, too */
     bool alone;                /* the main process ended before it was told to; what is left was told then */
     const char *why;           /* of the last change of phase: a literal */
 };

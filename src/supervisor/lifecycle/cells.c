@@ -60,14 +60,26 @@ static void enter_signalled(struct lifecycle *l, int64_t now, struct lifecycle_a
 {
     enter(l, PHASE_SIGNALLED, least(now + SIGNALLED_LIMIT_US, l->deadlines.kill), why);
     l->signalled = true;
+    l->signalled_us = now;
+    l->sequence_sent = 0;
     add(actions, ACTION_LOOK_STOP);
     add(actions, ACTION_ADOPT);
     add(actions, ACTION_SIGNAL);
 }
 
+/* When the next signal of the sequence is due; INT64_MAX: none is, for one that would come as late as the stop deadline
+ * does not come, and one that ended by itself was told only once. */
+static int64_t next_signal_us(const struct lifecycle *l)
+{
+    if (l->alone || l->sequence_sent >= l->settings.sequence_count)
+        return INT64_MAX;
+    int64_t due = l->signalled_us + l->settings.sequence_us[l->sequence_sent];
+    return due < l->deadlines.stop ? due : INT64_MAX;
+}
+
 static void enter_stopping(struct lifecycle *l, struct lifecycle_actions *actions, int64_t deadline, const char *why)
 {
-    enter(l, PHASE_STOPPING, deadline, why);
+    enter(l, PHASE_STOPPING, least(deadline, next_signal_us(l)), why);
     add(actions, ACTION_LET_GO);
 }
 
@@ -406,9 +418,21 @@ void cell_tree_ended(struct lifecycle *l, int64_t now, struct lifecycle_actions 
     enter_sweeping(l, actions, "the app ended");
 }
 
-/* An app that is still there is held once more before it is killed. */
+/* The app is still there: one signal a step, for two that are due at once follow each other without a wait. */
+static void send_next(struct lifecycle *l, struct lifecycle_actions *actions)
+{
+    l->sequence_sent++;
+    l->deadline_us = least(l->deadlines.stop, next_signal_us(l));
+    add(actions, ACTION_SIGNAL_NEXT);
+}
+
+/* The next signal of the sequence, if one is due. At the stop deadline the app is held once more before it is killed. */
 void cell_stopping_deadline(struct lifecycle *l, int64_t now, struct lifecycle_actions *actions)
 {
+    if (next_signal_us(l) <= now && now < l->deadlines.stop) {
+        send_next(l, actions);
+        return;
+    }
     l->kill_next = true;
     l->gave_up = l->last_chance = false;
     enter_holding(l, now, actions, "the app is still there at the stop deadline");
