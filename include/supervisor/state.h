@@ -109,13 +109,21 @@ void supervisor_leave(struct supervisor *s); /* ends the loop, when the agent ha
 void supervisor_left_by_agent(struct supervisor *s);
 void supervisor_state(const struct supervisor *s, struct control_state *state);
 
+/* preflight.c: will every signal of stop.sequence be sent in time? Returns 0, or -1 and which one will not. */
+int supervisor_check_sequence(const struct config *config, struct error *error);
+
 /* actions.c */
 void action_do(struct supervisor *s, enum lifecycle_action action);
 
 /* children.c */
 void children_take_signals(struct supervisor *s);
+/* What the app gets at the stop: of stop.signal or stop.sequence, or what stop.map makes of the one that came; before
+ * one came, of SIGTERM. */
+int children_stop_signal(const struct supervisor *s);
 /* Who would get the stop signal now, and would it end the app at once? */
 void children_plan(struct supervisor *s, int signo);
+/* Who gets one more after it: those of the first one that are still there, and those that this one is for. */
+void children_plan_next(struct supervisor *s, int signo);
 pid_t children_agent(const struct supervisor *s);
 /* Posts EVENT_TREE_ENDED or EVENT_APP_ENDED when that is so. */
 void children_check(struct supervisor *s);

@@ -90,14 +90,14 @@ static void act_let_go(struct supervisor *s)
 /* Whether the signal ends the app at once may have changed since it came: an app that lives on needs its sessions. */
 static void act_end(struct supervisor *s)
 {
-    children_plan(s, s->stop_signo ? s->stop_signo : SIGTERM);
+    children_plan(s, children_stop_signal(s));
     sweep_end_idle(s);
 }
 
 /* Only who gets the signal is woken where it ends the app at once: the others stay at rest until they are killed. */
 static void act_signal(struct supervisor *s)
 {
-    int signo = s->stop_signo ? s->stop_signo : SIGTERM;
+    int signo = children_stop_signal(s);
     ev_timer_stop(s->loop, &s->freeze_timer);
     children_plan(s, signo);
     unsigned told = delivery_send(&s->delivery, signo);
@@ -117,14 +117,27 @@ static void act_signal(struct supervisor *s)
     }
 }
 
+/* The app is let go and lives on: it gets this one as it stands. */
+static void act_signal_next(struct supervisor *s)
+{
+    const struct config_sequence *sequence = &s->config->stop_sequence;
+    unsigned at = s->lifecycle.sequence_sent - (sequence->list[0].after_us != 0);
+    int signo = sequence->list[at].signo;
+    children_plan_next(s, signo);
+    unsigned told = delivery_send(&s->delivery, signo);
+    log_info("%s sent to %u process%s: still there %d ms after the stop signal", signal_name(signo), told,
+             told == 1 ? "" : "es", (int)(sequence->list[at].after_us / US_PER_MS));
+}
+
 static void act_signal_rest(struct supervisor *s)
 {
+    int signo = children_stop_signal(s);
     act_thaw(s);
     if (process_tree_read(&s->tree, getpid(), children_agent(s)) < 0)
         return;
     for (size_t i = 0; i < s->tree.count; i++)
-        kill(s->tree.pids[i], SIGTERM);
-    log_info("SIGTERM sent to %zu processes that are left", s->tree.count);
+        kill(s->tree.pids[i], signo);
+    log_info("%s sent to %zu processes that are left", signal_name(signo), s->tree.count);
 }
 
 static void act_kill(struct supervisor *s)
@@ -218,6 +231,7 @@ static void act_report(struct supervisor *s)
     s->record.ended_us = clock_now_us();
     if (!s->main_ended) /* it outlived SIGKILL: 125 would say that it was never started */
         s->exit_code = 128 + SIGKILL;
+    s->exit_code = config_mapped(&s->config->exit_codes, s->exit_code);
     s->record.lastcall_exit_code = s->exit_code;
     report_classify(&s->record);
     if (s->config->target_count == 0 && !s->config->report_file[0])
@@ -243,6 +257,7 @@ static void (*const table[])(struct supervisor *) = {
     [ACTION_LET_GO] = act_let_go,
     [ACTION_END] = act_end,
     [ACTION_SIGNAL] = act_signal,
+    [ACTION_SIGNAL_NEXT] = act_signal_next,
     [ACTION_SIGNAL_REST] = act_signal_rest,
     [ACTION_KILL] = act_kill,
     [ACTION_SWEEP] = act_sweep,

@@ -45,6 +45,20 @@ void children_plan(struct supervisor *s, int signo)
     s->lifecycle.ends_at_once = s->delivery.ends_at_once;
 }
 
+void children_plan_next(struct supervisor *s, int signo)
+{
+    struct delivery next;
+    if (read_tree(s) < 0 ||
+        delivery_plan(&next, deliver_to_of(s->config->stop_signal_to), signo, s->app_pid, &s->tree) < 0) {
+        log_warning("cannot tell who gets %s: %m; those that got the first signal do", signal_name(signo));
+        return;
+    }
+    if (delivery_carry_over(&next, &s->delivery, &s->tree) < 0)
+        log_warning("not all that got the first signal get %s: %m", signal_name(signo));
+    delivery_finish(&s->delivery);
+    s->delivery = next;
+}
+
 static bool is_in_tree(const struct supervisor *s, pid_t pid)
 {
     for (size_t i = 0; i < s->tree.count; i++)
@@ -145,8 +159,11 @@ static void child_changed(struct supervisor *s, const struct reaped *reaped)
         supervisor_left_by_agent(s);
         return;
     }
-    if (reaped->pid != s->app_pid)
+    if (reaped->pid != s->app_pid) {
+        if (s->config->log_reaped && (reaped->how == REAPED_EXITED || reaped->how == REAPED_SIGNALED))
+            log_warning("reaped pid %d, which the app had left", reaped->pid);
         return;
+    }
     if (reaped->how == REAPED_EXITED || reaped->how == REAPED_SIGNALED)
         main_has_ended(s, reaped);
     else if (reaped->how == REAPED_STOPPED)
@@ -160,6 +177,30 @@ static void reap(struct supervisor *s)
     children_check(s);
 }
 
+/* 0: it is swallowed. */
+static int rewritten(const struct supervisor *s, int signo)
+{
+    return config_mapped(&s->config->stop_map, signo);
+}
+
+int children_stop_signal(const struct supervisor *s)
+{
+    const struct config_sequence *sequence = &s->config->stop_sequence;
+    int came = s->stop_signo ? s->stop_signo : SIGTERM, signo = rewritten(s, came);
+    if (sequence->count > 0 && sequence->list[0].after_us == 0)
+        return sequence->list[0].signo;
+    if (s->config->stop_signal)
+        return s->config->stop_signal;
+    return signo ? signo : came; /* a swallowed SIGTERM begins no stop; it may be asked about all the same */
+}
+
+/* One that the app would get as a stop signal is one, too: else it would end the app in the middle of its work. */
+static bool begins_stop(const struct supervisor *s, int signo)
+{
+    int meant = rewritten(s, signo);
+    return meant && s->config->stop_signals & (SIGNAL_BIT(signo) | SIGNAL_BIT(meant));
+}
+
 /* The first one begins the stop. The same again comes by itself (a restarted kubelet) and is no escalation, but ^C
  * twice on a terminal is; so is another stop signal. */
 static void take_stop_signal(struct supervisor *s, const struct taken_signal *taken)
@@ -168,7 +209,7 @@ static void take_stop_signal(struct supervisor *s, const struct taken_signal *ta
     if (!s->stop_signo) {
         s->stop_signo = taken->signo;
         s->interrupted_once = interrupt;
-        children_plan(s, taken->signo);
+        children_plan(s, children_stop_signal(s));
         supervisor_post(s, EVENT_STOP_SIGNAL);
     } else if (taken->signo != s->stop_signo || (interrupt && s->interrupted_once)) {
         log_info("%s after %s: on to the next phase", signal_name(taken->signo), signal_name(s->stop_signo));
@@ -183,23 +224,25 @@ static void take_stop_signal(struct supervisor *s, const struct taken_signal *ta
  * group instead of the app's. */
 static void forward(struct supervisor *s, const struct taken_signal *taken)
 {
-    int signo = taken->signo;
+    int signo = taken->signo, meant = rewritten(s, signo);
     bool group = s->config->stop_signal_to == SIGNAL_TO_GROUP;
-    if (s->main_ended || (signo == SIGCONT && s->freeze.on))
+    if (s->main_ended || ((signo == SIGCONT || meant == SIGCONT) && s->freeze.on))
         return; /* a SIGCONT would end the freeze; it comes at its end anyway */
     if (signo == SIGCONT || taken->by_kernel) {
         terminal_continued(&s->terminal);
         group = true;
     }
-    if (kill(group ? -s->app_pid : s->app_pid, signo) < 0 && errno != ESRCH)
-        log_warning("cannot forward %s: %m", signal_name(signo));
+    if (meant != signo)
+        log_debug("%s is %s by stop.map", signal_name(signo), meant ? signal_name(meant) : "swallowed");
+    if (meant && kill(group ? -s->app_pid : s->app_pid, meant) < 0 && errno != ESRCH)
+        log_warning("cannot forward %s: %m", signal_name(meant));
 }
 
 static void take_signal(struct supervisor *s, const struct taken_signal *taken)
 {
     if (taken->signo == SIGCHLD)
         reap(s);
-    else if (s->config->stop_signals & SIGNAL_BIT(taken->signo))
+    else if (begins_stop(s, taken->signo))
         take_stop_signal(s, taken);
     else
         forward(s, taken);

@@ -254,7 +254,7 @@ static void request_drain(struct supervisor *s, bool now, struct control_answer 
     if (ending)
         return;
     if (s->lifecycle.phase == PHASE_RUNNING)
-        children_plan(s, SIGTERM);
+        children_plan(s, children_stop_signal(s));
     supervisor_post(s, EVENT_DRAIN);
     if (now)
         supervisor_post(s, EVENT_ESCALATE);
@@ -335,6 +335,8 @@ static int start_app(struct supervisor *s)
         return 0;
     }
     s->exit_code = spawn_exit_code(&failure);
+    if (failure.step == SPAWN_EXEC) /* 126 and 127 are the command's, 125 is ours */
+        s->exit_code = config_mapped(&s->config->exit_codes, s->exit_code);
     log_error("cannot start %s: %s: %s", s->config->command[0], spawn_step_name(failure.step), strerror(failure.error));
     terminal_take_back(&s->terminal);
     return -1;
@@ -384,6 +386,15 @@ static void on_system_error(const char *what)
     log_error("%s: %m", what);
 }
 
+/* A signal at 0s is the stop signal itself. */
+static void take_sequence(struct lifecycle_settings *settings, const struct config_sequence *sequence)
+{
+    _Static_assert((int)SEQUENCE_MOST == (int)LIFECYCLE_SEQUENCE_MOST, "room for each");
+    for (unsigned i = 0; i < sequence->count; i++)
+        if (sequence->list[i].after_us > 0)
+            settings->sequence_us[settings->sequence_count++] = sequence->list[i].after_us;
+}
+
 static struct lifecycle_settings settings_of(const struct config *config)
 {
     return (struct lifecycle_settings){.grace_us = config->grace_period_us, .settle_us = config->stop_settle_us,
@@ -399,6 +410,7 @@ int supervisor_run(const struct supervisor_start *start)
     struct supervisor *s = &state;
     struct lifecycle_settings settings = settings_of(start->config);
     *s = (struct supervisor){.config = start->config, .start = start, .exit_code = 125};
+    take_sequence(&settings, &start->config->stop_sequence);
     lifecycle_init(&s->lifecycle, &settings);
     ev_set_syserr_cb(on_system_error);
     s->loop = ev_loop_new(EVFLAG_NOENV); /* never the default loop: it reaps by itself */

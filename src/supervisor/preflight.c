@@ -8,9 +8,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/signals.h"
 #include "common/text.h"
 #include "supervisor/app/user.h"
 #include "supervisor/platform/agent_program.h"
+#include "supervisor/state.h"
 #include "supervisor/supervisor.h"
 
 struct preflight {
@@ -74,6 +76,32 @@ static int check_report_file(struct preflight *preflight, struct error *error)
                                    : "name another file, or let this user write there");
 }
 
+/* A signal that comes as late as the stop deadline never comes: the app is held and killed then. A start that refuses
+ * it says so on the desk; a signal left out would show in the one stop that needed it. */
+int supervisor_check_sequence(const struct config *config, struct error *error)
+{
+    const struct config_sequence *sequence = &config->stop_sequence;
+    int64_t first_us = config->stop_order == ORDER_SIGNAL_FIRST ? 0 : config->stop_settle_us;
+    int64_t room_us = lifecycle_deadlines_of(0, config->grace_period_us, false).stop - first_us;
+    char after[32] = "", room[32] = "";
+    struct text after_text = text_in(after, sizeof after), room_text = text_in(room, sizeof room);
+    unsigned i = 0;
+    while (i < sequence->count && sequence->list[i].after_us < room_us)
+        i++;
+    if (i == sequence->count)
+        return 0;
+    text_add_duration(&after_text, sequence->list[i].after_us);
+    text_add_duration(&room_text, room_us);
+    return error_set(error, "stop.sequence: %s after %s would never be sent: of this grace_period the app has %s from "
+                     "the first signal on, then it is killed: give it an earlier time, or a longer grace_period",
+                     signal_name(sequence->list[i].signo), after, room_us > 0 ? room : "nothing");
+}
+
+static int check_sequence(struct preflight *preflight, struct error *error)
+{
+    return supervisor_check_sequence(preflight->config, error);
+}
+
 static int check_agent(struct preflight *preflight, struct error *error)
 {
     if (preflight->config->target_count == 0 && !preflight->config->http_listen[0])
@@ -86,6 +114,7 @@ static const struct {
     const char *key; /* that it is about, or NULL */
     int (*check)(struct preflight *preflight, struct error *error);
 } rows[] = {
+    {"stop.sequence", check_sequence},
     {"user", check_user},
     {"report.file", check_report_file},
     {NULL, check_agent},

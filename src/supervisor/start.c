@@ -1,9 +1,12 @@
 /* Before the app: become the user, take all signals, find the agent. What fails here ends lastcall with 125 and one
  * clear line; after it nothing does. */
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
+#include <unistd.h>
 
 #include "common/log.h"
+#include "config/print.h"
 #include "supervisor/app/signals.h"
 #include "supervisor/app/user.h"
 #include "supervisor/platform/agent_program.h"
@@ -34,11 +37,36 @@ static void raise_descriptors(struct supervisor_start *start)
         log_debug("RLIMIT_NOFILE: %m");
 }
 
+/* As tini's -p. After any change of uid, which clears it, and once the signal is blocked (prctl(2)). A parent that
+ * ended before is told by its child's new one. */
+static void follow_parent(const struct config *config, pid_t parent)
+{
+    int signo = config->parent_death_signal;
+    if (!signo)
+        return;
+    if (prctl(PR_SET_PDEATHSIG, signo) < 0)
+        log_warning("parent_death_signal: %m: the end of the parent is not noticed");
+    else if (getppid() != parent)
+        kill(getpid(), signo);
+}
+
+static int refuse_sequence(const struct config *config, const char *story)
+{
+    char where[320];
+    struct text text = text_in(where, sizeof where);
+    print_origin(config, key_find("stop.sequence"), &text);
+    log_error("%s: %s", where, story);
+    return EXIT_OWN_FAILURE;
+}
+
 int supervisor_start(const struct config *config)
 {
     struct error error = {""};
+    pid_t parent = getppid();
     char agent_path[4096] = "";
     struct supervisor_start start = {.config = config, .agent_path = agent_path};
+    if (supervisor_check_sequence(config, &error) < 0)
+        return refuse_sequence(config, error.text);
     agent_program_find(agent_path, sizeof agent_path); /* before any change of uid: /proc/self/exe */
     if (become_user(config, &error) < 0) {
         log_error("user %s: %s", config->user, error.text);
@@ -52,5 +80,6 @@ int supervisor_start(const struct config *config)
         log_error("cannot take signals: %m");
         return EXIT_OWN_FAILURE;
     }
+    follow_parent(config, parent);
     return supervisor_run(&start);
 }

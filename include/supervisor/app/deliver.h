@@ -28,6 +28,9 @@ int delivery_plan(struct delivery *delivery, enum deliver_to to, int signo, pid_
 /* Plan before a freeze where it matters: a process that was stopped on its way into a signal handler shows the signals
  * that this handler blocks, and is not said to end at once. */
 
+/* Adds those receivers of `former` that are not in it yet and still in the tree. Returns 0, or -1 and errno. */
+int delivery_carry_over(struct delivery *delivery, const struct delivery *former, const struct process_tree *tree);
+
 /* kill(2) to each. Returns how many could be signalled. */
 unsigned delivery_send(const struct delivery *delivery, int signo);
 void delivery_finish(struct delivery *delivery);

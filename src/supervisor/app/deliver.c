@@ -327,6 +327,26 @@ int delivery_plan(struct delivery *delivery, enum deliver_to to, int signo, pid_
     return 0;
 }
 
+static bool is_among(const pid_t *pids, size_t count, pid_t pid)
+{
+    for (size_t i = 0; i < count; i++)
+        if (pids[i] == pid)
+            return true;
+    return false;
+}
+
+int delivery_carry_over(struct delivery *delivery, const struct delivery *former, const struct process_tree *tree)
+{
+    for (unsigned i = 0; i < former->count; i++) {
+        const pid_t pid = former->pids[i];
+        if (is_among(delivery->pids, delivery->count, pid) || !is_among(tree->pids, tree->count, pid))
+            continue;
+        if (add_receiver(delivery, pid) == -1)
+            return -1;
+    }
+    return 0;
+}
+
 unsigned delivery_send(const struct delivery *delivery, int signo)
 {
     unsigned sent = 0;
