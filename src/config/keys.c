@@ -48,7 +48,7 @@ const struct key keys[CONFIG_KEYS] = {
      .short_environment = "LASTCALL_HTTP", .option = "http", .argument = "ADDRESS",
      .help = "serve health and metrics on ADDRESS:PORT or unix:PATH", .example = "127.0.0.1:9400"},
     {.name = "stop.signals", .type = KEY_SIGNALS, FIELD(stop_signals), .fallback = "[TERM, INT]",
-     .help = "the signals that begin a stop; all others go to the app untouched"},
+     .help = "the signals that begin a stop; all others are passed on to the app"},
     {.name = "stop.signal_to", .type = KEY_CHOICE, FIELD(stop_signal_to), .fallback = "auto", .choices = signal_to,
      .option = "signal-to", .argument = "WHOM", .help = "who gets the stop signal: auto, main, group or tree"},
     {.name = "stop.signal", .type = KEY_STOP_SIGNAL, FIELD(stop_signal), .fallback = "", .option = "stop-signal",

@@ -561,6 +561,30 @@ START_TEST(all_of_them_get_it)
 }
 END_TEST
 
+/* The next signal of a sequence: for those that it is for, and for those of the first one that are still there, each
+ * once; a pid that is nobody's in the tree any more, or somebody else's, gets nothing. */
+START_TEST(those_of_the_first_signal_get_the_next_one)
+{
+    const pid_t shell = start_command("sh", "sleep 1000; true");
+    struct delivery next;
+
+    expect_handed_on(shell, 2, "sleep");
+    const pid_t sleeping = pid_named("sleep");
+    ck_assert_int_eq(delivery_plan(&next, DELIVER_MAIN, SIGINT, shell, &tree), 0);
+    ck_assert_int_eq(delivery_carry_over(&next, &delivery, &tree), 0);
+    ck_assert(next.count == 2 && next.pids[0] == shell && next.pids[1] == sleeping);
+    delivery_finish(&next);
+    kill(shell, SIGKILL);
+    ck_assert_int_eq(waitpid(shell, NULL, 0), shell);
+    ck_assert(wait_until(tree_is(1)));
+    ck_assert_int_eq(delivery_plan(&next, DELIVER_AUTO, SIGINT, shell, &tree), 0);
+    ck_assert_uint_eq(next.count, 0);
+    ck_assert_int_eq(delivery_carry_over(&next, &delivery, &tree), 0);
+    ck_assert(next.count == 1 && next.pids[0] == sleeping);
+    delivery_finish(&next);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("deliver");
@@ -593,6 +617,7 @@ int main(void)
     tcase_add_test(cases, tree_is_everybody_parents_first);
     tcase_add_test(cases, main_is_main_alone);
     tcase_add_test(cases, all_of_them_get_it);
+    tcase_add_test(cases, those_of_the_first_signal_get_the_next_one);
     suite_add_tcase(suite, cases);
     srunner_run_all(runner, CK_NORMAL);
     const int failed = srunner_ntests_failed(runner);

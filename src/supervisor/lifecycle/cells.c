@@ -433,9 +433,11 @@ void cell_stopping_deadline(struct lifecycle *l, int64_t now, struct lifecycle_a
         send_next(l, actions);
         return;
     }
+    bool unsent = !l->alone && l->sequence_sent < l->settings.sequence_count;
     l->kill_next = true;
     l->gave_up = l->last_chance = false;
-    enter_holding(l, now, actions, "the app is still there at the stop deadline");
+    enter_holding(l, now, actions, unsent ? "the stop deadline came before all of stop.sequence was sent"
+                                          : "the app is still there at the stop deadline");
 }
 
 void cell_let_go(struct lifecycle *l, int64_t now, struct lifecycle_actions *actions)
