@@ -95,6 +95,8 @@ void flows_note(struct hold *hold, struct hold_handle *handle, const struct hand
 bool flows_find_threads(struct hold *hold);
 /* Flows that need two connections (flows.c). Guesses which handle at its boundary an open transaction waits for. */
 void flows_guess(struct hold *hold, int64_t now_us);
+/* No handle is let through on a guess any more: nothing is open. */
+void flows_forget_guesses(struct hold *hold);
 /* Is this handle, at its boundary, to be let through? */
 bool flows_let_through(const struct hold *hold, const struct hold_handle *handle, const struct hold_hint *hint);
 

@@ -66,7 +66,7 @@ bool flows_let_through(const struct hold *hold, const struct hold_handle *handle
            thread_has_open(hold, hint->thread);
 }
 
-static void forget_guesses(struct hold *hold)
+void flows_forget_guesses(struct hold *hold)
 {
     for (size_t i = 0; i < hold->count; i++) {
         hold->handles[i].through = false;
@@ -238,7 +238,7 @@ static void learn_from_guess(struct hold *hold)
     if (!moved)
         return;
     if (!hold->begin_bytes[0])
-        forget_guesses(hold);
+        flows_forget_guesses(hold);
     hold->guessed_at_us = 0;
     if (!hold->sees_timers) /* else its timers tell when it is worth a guess */
         hold->patience_us = PATIENCE_PROVEN_US;

@@ -294,6 +294,7 @@ static void change_stage(struct hold *hold, int64_t now_us)
     else if (hold->stage == STAGE_GATHER && hold->gathering == 0 && hold->behind == 0 && !hold->resting) {
         hold->stage = STAGE_RELEASE;
         hold->released_at_us = now_us;
+        flows_forget_guesses(hold);
     } else if (hold->stage == STAGE_RELEASE && (now_us - hold->closed_at_us >= REGATHER_US || out_of_step(hold)))
         enter_gather(hold, now_us);
     if (hold->stage == STAGE_GATHER && now_us - hold->gather_since_us >= BLOCKING_US && hold->hinted)

@@ -106,10 +106,11 @@ static struct hold_order order_of(const struct hold *hold, const struct hold_han
 {
     if (handle->standing == STANDING_EXEMPT)
         return order_exempt(row);
-    if (!gathers(hold, now_us))
-        return by_stage[hold->stage](hold, handle, row);
-    if (flows_let_through(hold, handle, hint))
+    bool gathered = gathers(hold, now_us);
+    if ((gathered || hold->stage == STAGE_RELEASE) && flows_let_through(hold, handle, hint))
         return (struct hold_order){.cork = true, .step = row->unsent_bytes > 0};
+    if (!gathered)
+        return by_stage[hold->stage](hold, handle, row);
     return order_gather(hold, handle, row);
 }
 
