@@ -237,8 +237,10 @@ static void give_marks(struct supervisor *s, const struct facts *facts)
     marks_follow(&s->marks, facts->rows, facts->count);
     if (s->hold.order_count)
         ev_timer_stop(s->loop, &s->unmark_timer);
+    marks_begin(&s->marks, facts->rows, s->hold.orders, s->hold.order_count);
     for (size_t i = 0; i < s->hold.order_count && !s->no_hands; i++)
         give_mark(s, &facts->rows[s->hold.orders[i].row], &s->hold.orders[i]);
+    marks_end(&s->marks);
 }
 
 static const struct hold_hint *read_hints(struct supervisor *s, const struct facts *facts)

@@ -599,6 +599,77 @@ START_TEST(a_thousand)
 }
 END_TEST
 
+/* -- by ptrace: the duplicates of a round come together ------------------------------------------------------------ */
+
+enum { TOGETHER = 150 };
+
+static struct link together[TOGETHER];
+static struct handle_row together_rows[TOGETHER];
+static struct hold_order together_orders[TOGETHER];
+static pid_t together_app;
+
+static void start_together(void)
+{
+    int tell;
+    for (int i = 0; i < TOGETHER; i++)
+        together[i] = link_open();
+    together_app = fork_app(&tell, close_it, together);
+    for (size_t i = 0; i < TOGETHER; i++) {
+        together_rows[i] = link_row(&together[i], together_app);
+        together_orders[i] = brake;
+        together_orders[i].row = i;
+    }
+    refuse_call(SYS_pidfd_getfd, EPERM);
+}
+
+static unsigned apply_together(void)
+{
+    unsigned failed = 0;
+    marks_begin(&marks, together_rows, together_orders, TOGETHER);
+    for (size_t i = 0; i < TOGETHER; i++)
+        failed += apply(&together_rows[i], &together_orders[i]) < 0;
+    marks_end(&marks);
+    return failed;
+}
+
+START_TEST(a_round_by_ptrace)
+{
+    start_together();
+    int next = dup(0);
+    close(next);
+    ck_assert(wait_until(apply_together() == 0)); /* a busy machine: not all of them at once */
+    for (int i = 0; i < TOGETHER; i++)
+        is_marked(together[i].app);
+    ck_assert(wait_until(let_go() == 0));
+    for (int i = 0; i < TOGETHER; i++)
+        is_clean(together[i].app);
+    ck_assert_uint_eq(marks.count, 0);
+    ck_assert_int_eq(dup(0), next);
+    end_app(together_app);
+}
+END_TEST
+
+/* What is not asked for after all is not left open; what has not changed is not asked for. */
+START_TEST(a_round_by_ptrace_in_part)
+{
+    start_together();
+    int next = dup(0);
+    close(next);
+    ck_assert(wait_until(apply(&together_rows[0], &together_orders[0]) == 0));
+    marks_begin(&marks, together_rows, together_orders, TOGETHER);
+    ck_assert_int_eq(apply(&together_rows[0], &together_orders[0]), 0);
+    ck_assert_uint_eq(marks.batch.count, 0);
+    ck_assert(wait_until(apply(&together_rows[70], &together_orders[70]) == 0));
+    is_marked(together[70].app);
+    is_clean(together[71].app);
+    marks_end(&marks);
+    ck_assert(wait_until(let_go() == 0));
+    is_clean(together[70].app);
+    ck_assert_int_eq(dup(0), next);
+    end_app(together_app);
+}
+END_TEST
+
 static void tear_down(void)
 {
     marks_finish(&marks);
@@ -636,6 +707,8 @@ static void add_letting_go(TCase *tc)
     tcase_add_test(tc, marks_nothing_without_a_reserve);
     tcase_add_test(tc, one_that_cannot_be_cleared);
     tcase_add_test(tc, a_thousand);
+    tcase_add_test(tc, a_round_by_ptrace);
+    tcase_add_test(tc, a_round_by_ptrace_in_part);
 }
 
 int main(void)

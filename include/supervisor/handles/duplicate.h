@@ -18,6 +18,16 @@ int duplicate_take(pid_t pid, int fd, uint64_t inode);
  * costs more than a late answer. */
 int duplicate_take_until(pid_t pid, int fd, uint64_t inode, int64_t until_us);
 
+/* The duplicates of `count` descriptors of one process (at most DUPLICATES_MOST) by one stop of it, where it is by
+ * ptrace; duplicates[i] is -1 where fds[i] is not the socket with inodes[i] any more. Returns 0, or -1 and errno as
+ * duplicate_take(), and none was taken. ESTALE: one of them is closed, which one is not told; EMFILE: there is no room
+ * for all; ENOTSUP: it is not by ptrace, and one by one is as good. Use it by supervisor/handles/batch.h. */
+enum { DUPLICATES_MOST = 253 };
+int duplicate_take_all(pid_t pid, const int *fds, const uint64_t *inodes, unsigned count, int *duplicates);
+
+/* Between two tries: the processor is the app's for a moment. */
+void duplicate_pause(void);
+
 /* "pidfd_getfd" or "ptrace": by what duplicates are taken, as far as that was tried. */
 const char *duplicate_way(void);
 

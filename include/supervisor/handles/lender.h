@@ -8,9 +8,12 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
-/* Fills tids[0…room) with threads of `pid`, the best first; `last` is one that did it before, or 0. Looks at some of
- * many. Returns how many there are; 0: the process is gone, or cannot be looked at. */
-unsigned lender_choose(pid_t pid, pid_t last, pid_t *tids, unsigned room);
+/* Fills tids[0…room) with threads of `pid`, the best first. Looks at some of many. Returns how many there are; 0: the
+ * process is gone, or cannot be looked at. */
+unsigned lender_choose(pid_t pid, pid_t *tids, unsigned room);
+
+/* Of one that did it before: does it wait where no trace is left now, too? Then none is looked for. */
+bool lender_is_still_best(pid_t pid, pid_t tid);
 
 /* Has the thread a seccomp filter that this process has not? Its own may forbid calls, or end it for them. */
 bool lender_is_filtered(pid_t tid);

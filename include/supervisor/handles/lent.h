@@ -1,5 +1,5 @@
 /* A thread that makes a few system calls for us while it stands stopped, one after the other: the steps of one passing
- * of a descriptor, and how it is let go unharmed. Each stop is one call of lent_goes_on(), which never waits: who
+ * of descriptors, and how it is let go unharmed. Each stop is one call of lent_goes_on(), which never waits: who
  * waits for the stops, and for how long, is the caller's. */
 #ifndef SUPERVISOR_HANDLES_LENT_H
 #define SUPERVISOR_HANDLES_LENT_H
@@ -22,7 +22,8 @@ struct lent {
     enum lent_step step;
     bool inside;                 /* it has entered the step's call, and not left it */
     /* what it is to send, and where to */
-    int fd;
+    const int *fds;              /* the caller's, until lent_give_up() */
+    unsigned count;              /* at most LETTER_FDS_MOST */
     struct sockaddr_un to;
     socklen_t to_size;
     /* what the calls returned, or -errno; error: the first one that failed */
@@ -31,13 +32,16 @@ struct lent {
 
 enum lent_state { LENT_GOES_ON, LENT_DONE, LENT_LOST };
 
-/* The thread stands in its first stop after PTRACE_INTERRUPT. `lent` has tid, call, fd and `to`; the rest is zero.
- * Returns LENT_GOES_ON; or LENT_LOST and errno: EAGAIN (not from where it stands), ENOSYS, ESRCH: nothing has been
+/* The thread stands in its first stop after PTRACE_INTERRUPT. `lent` has tid, call, fds, count and `to`; the rest is
+ * zero. Returns LENT_GOES_ON; or LENT_LOST and errno: EAGAIN (not from where it stands), ENOSYS, ESRCH: nothing has been
  * changed. */
 enum lent_state lent_begin(struct lent *lent);
 
 /* It stopped again; `status` as in waitid(2) of a traced thread. LENT_DONE: it has been let go, and is as it was
  * before. LENT_LOST: it has ended. */
 enum lent_state lent_goes_on(struct lent *lent, int status);
+
+/* Nobody waits for the descriptors any more: what has not been done for them is left out, what has been is undone. */
+void lent_give_up(struct lent *lent);
 
 #endif

@@ -1,5 +1,5 @@
-/* The marks on an app's sockets: cork, brake, step. Each is set through a duplicate that lives for that call only,
- * and every one that is set is remembered until it is off or its socket is gone: marks_let_go() leaves no socket of a
+/* The marks on an app's sockets: cork, brake, step. Each is set through a duplicate that lives for that call only
+ * (by ptrace: for a few dozen such calls, since one stop of the app brings them all), and every one that is set is remembered until it is off or its socket is gone: marks_let_go() leaves no socket of a
  * living app marked. Two descriptors are kept in reserve while anything is marked, so that it can do so whatever else
  * is open.
  *
@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "supervisor/handles/batch.h"
 #include "supervisor/handles/socket.h"
 #include "supervisor/hold/hold.h"
 #include "wire/message.h"
@@ -40,12 +41,22 @@ struct marks {
     int64_t until_us;    /* while marks are taken off: how long a duplicate is tried for; 0: once */
     bool has_spare;
     int spare[2];
+    /* the orders of this round, between marks_begin() and marks_end() */
+    const struct handle_row *rows;
+    const struct hold_order *orders;
+    size_t order_count, batched; /* the orders before `batched` have been looked at for the batch */
+    struct batch batch;
 };
 
 /* With the rows of each look, before its orders: where each marked socket is found now. One that is missing is kept:
  * a look may not show what is there. When several looks in a row do not, its marks are taken off, and it is
  * forgotten. */
 void marks_follow(struct marks *marks, const struct handle_row *rows, size_t count);
+
+/* A round's orders (and the rows that they name) are carried out by marks_apply() one after the other: the duplicates
+ * that they need are taken together, some dozen at a time. Both are the caller's, and stay until marks_end(). */
+void marks_begin(struct marks *marks, const struct handle_row *rows, const struct hold_order *orders, size_t count);
+void marks_end(struct marks *marks);
 
 /* Makes the handle's marks what the order says. Returns 0, or -1 and errno as duplicate_take(): ESTALE and ESRCH mean
  * that there is nothing left to mark. When `base` was filled (the cork is new, or it was stepped, or the socket

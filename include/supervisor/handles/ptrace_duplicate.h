@@ -20,6 +20,10 @@
  * namespace of its own), EMFILE. */
 int ptrace_duplicate(pid_t pid, int fd);
 
+/* The same for `count` descriptors of pid (at most LETTER_FDS_MOST) by one stop of one thread; duplicates[i] is that of
+ * fds[i]. Returns 0, or -1 and errno, and nothing was taken. ESTALE: one of them at least is closed. */
+int ptrace_duplicate_all(pid_t pid, const int *fds, unsigned count, int *duplicates);
+
 /* How long is waited for a thread to stop, and for its calls; and for how long a process is left alone when none did.
  * Only tests change it. */
 struct ptrace_duplicate_limits {

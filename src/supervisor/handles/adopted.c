@@ -11,7 +11,7 @@
 #include "common/clock.h"
 #include "common/fd.h"
 #include "common/process.h"
-#include "supervisor/handles/duplicate.h"
+#include "supervisor/handles/batch.h"
 #include "supervisor/handles/holders.h"
 
 #define PATIENCE_US INT64_C(20000) /* for all: the app stands still meanwhile */
@@ -56,10 +56,11 @@ static bool takes_the_last(int fd)
     return getrlimit(RLIMIT_NOFILE, &limit) == 0 && (rlim_t)fd + KEPT_FREE >= limit.rlim_cur;
 }
 
-static bool adopt_row(struct adopted_table *table, const struct handle_row *row, int64_t until_us)
+static bool adopt_row(struct adopted_table *table, const struct handle_row *row, struct batch *batch,
+                      int64_t until_us)
 {
     struct socket_counters counters;
-    int fd = duplicate_take_until(row->pid, row->fd, row->inode, until_us);
+    int fd = batch_hand_out(batch, row->pid, row->fd, row->inode, until_us);
     if (fd < 0) {
         table->error = errno == ESTALE || errno == ESRCH ? table->error : errno;
         return false;
@@ -78,17 +79,34 @@ static bool adopt_row(struct adopted_table *table, const struct handle_row *row,
     return true;
 }
 
+/* Of those from i on that are new, as many as go together; returns where that ends. */
+static size_t batch_new(struct adopted_table *table, const struct handle_row *rows, size_t i, size_t count,
+                        struct batch *batch, int64_t until_us)
+{
+    batch_finish(batch);
+    for (; i < count; i++)
+        if (!adopted_of(table, &rows[i], i) &&
+            !batch_add(batch, DUPLICATES_MOST, rows[i].pid, rows[i].fd, rows[i].inode))
+            break;
+    batch_take(batch, until_us);
+    return i;
+}
+
 size_t adopted_take(struct adopted_table *table, const struct handle_row *rows, size_t count)
 {
-    size_t new = 0;
+    struct batch batch = {.count = 0};
+    size_t new = 0, batched = 0;
     int64_t until_us = clock_now_us() + PATIENCE_US;
     for (size_t i = 0; i < count; i++) {
+        if (i == batched)
+            batched = batch_new(table, rows, i, count, &batch, until_us);
         struct adopted *known = adopted_of(table, &rows[i], i);
         if (known)
             known->row = rows[i];
         else
-            new += adopt_row(table, &rows[i], until_us);
+            new += adopt_row(table, &rows[i], &batch, until_us);
     }
+    batch_finish(&batch);
     return new;
 }
 

@@ -3,18 +3,21 @@
 #include "supervisor/handles/duplicate.h"
 
 #include <errno.h>
-#include <sched.h>
 #include <stdbool.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "common/clock.h"
 #include "common/fd.h"
+#include "supervisor/handles/letterbox.h"
 #include "supervisor/handles/ptrace_duplicate.h"
 
-/* seccomp refuses pidfd_getfd(2) to this process, and ptrace(2) was not. */
-static bool by_ptrace;
+_Static_assert((int)DUPLICATES_MOST == (int)LETTER_FDS_MOST, "one letter carries them");
+
+/* seccomp refuses pidfd_getfd(2) to this process, and ptrace(2) was not; or it is known that it does not. */
+static bool by_ptrace, by_getfd;
 
 static int pidfd_open_of(pid_t pid)
 {
@@ -52,6 +55,7 @@ static bool getfd_is_refused(void)
 {
     int pidfd _cleanup_close_ = pidfd_open_of(getpid());
     int duplicate _cleanup_close_ = pidfd < 0 ? -1 : pidfd_getfd_of(pidfd, pidfd);
+    by_getfd = duplicate >= 0;
     return pidfd >= 0 && duplicate < 0 && is_refusal(errno);
 }
 
@@ -79,11 +83,36 @@ int duplicate_take(pid_t pid, int fd, uint64_t inode)
     return -1;
 }
 
+static void check_inodes(const uint64_t *inodes, unsigned count, int *duplicates)
+{
+    for (unsigned i = 0; i < count; i++)
+        if (!is_socket_with(duplicates[i], inodes[i]))
+            fd_close(&duplicates[i]);
+}
+
+int duplicate_take_all(pid_t pid, const int *fds, const uint64_t *inodes, unsigned count, int *duplicates)
+{
+    if (!by_ptrace && (by_getfd || !getfd_is_refused())) {
+        errno = ENOTSUP;
+        return -1;
+    }
+    int result = ptrace_duplicate_all(pid, fds, count, duplicates);
+    by_ptrace |= result == 0 || !is_refusal(errno);
+    if (result == 0)
+        check_inodes(inodes, count, duplicates);
+    return result;
+}
+
+void duplicate_pause(void)
+{
+    nanosleep(&(struct timespec){.tv_nsec = 100000}, NULL);
+}
+
 int duplicate_take_until(pid_t pid, int fd, uint64_t inode, int64_t until_us)
 {
     int duplicate = duplicate_take(pid, fd, inode);
     while (duplicate < 0 && errno == EAGAIN && clock_now_us() < until_us) {
-        sched_yield();
+        duplicate_pause();
         duplicate = duplicate_take(pid, fd, inode);
     }
     return duplicate;

@@ -13,7 +13,7 @@
 #include "common/fd.h"
 
 enum { THREADS_LOOKED_AT = 32 };
-enum rank { PROVEN, BEST, GOOD, LAST_RESORT, RANKS };
+enum rank { BEST, GOOD, LAST_RESORT, RANKS };
 
 static const struct {
     long number;
@@ -57,18 +57,23 @@ static unsigned list_threads(pid_t pid, pid_t *tids, unsigned room)
     return count;
 }
 
-unsigned lender_choose(pid_t pid, pid_t last, pid_t *tids, unsigned room)
+unsigned lender_choose(pid_t pid, pid_t *tids, unsigned room)
 {
     pid_t all[THREADS_LOOKED_AT];
     unsigned char rank[THREADS_LOOKED_AT];
     unsigned count = list_threads(pid, all, THREADS_LOOKED_AT), chosen = 0;
     for (unsigned i = 0; i < count; i++)
-        rank[i] = (unsigned char)(all[i] == last && rank_of(pid, last) == BEST ? PROVEN : rank_of(pid, all[i]));
-    for (unsigned wanted = PROVEN; wanted < RANKS; wanted++)
+        rank[i] = (unsigned char)rank_of(pid, all[i]);
+    for (unsigned wanted = BEST; wanted < RANKS; wanted++)
         for (unsigned i = 0; i < count && chosen < room; i++)
             if (rank[i] == wanted)
                 tids[chosen++] = all[i];
     return chosen;
+}
+
+bool lender_is_still_best(pid_t pid, pid_t tid)
+{
+    return rank_of(pid, tid) == BEST;
 }
 
 /* proc(5); -1: not told, before Linux 5.9. */

@@ -9,53 +9,67 @@
 #include <sys/mman.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
+
+#include "supervisor/handles/letterbox.h"
 
 enum { PAGE_BYTES = 4096, SYSCALL_STOP = SIGTRAP | 0x80 /* PTRACE_O_TRACESYSGOOD */ };
 
-/* The message as it lies in the thread's memory. */
+/* The message as it lies in the thread's memory; only as much of it as the descriptors need. */
 struct letter {
     struct sockaddr_un to;
     struct iovec bytes;
     struct msghdr message;
+    long byte;
     union {
         struct cmsghdr head;
-        char room[CMSG_SPACE(sizeof(int))];
+        char room[CMSG_SPACE(LETTER_FDS_MOST * sizeof(int))];
     } rights;
-    long byte;
 };
 _Static_assert(sizeof(struct letter) <= PAGE_BYTES, "it fits");
 _Static_assert(sizeof(struct letter) % sizeof(long) == 0, "it is written word by word");
+_Static_assert(offsetof(struct letter, rights) % sizeof(long) == 0, "also when it is cut");
 
-static void *there(const struct lent *lent, size_t offset)
+static unsigned long there(const struct lent *lent, size_t offset)
 {
-    return (void *)((unsigned long)lent->page + offset);
+    return (unsigned long)lent->page + offset;
 }
 
-static void write_letter(const struct lent *lent, struct letter *letter)
+static size_t write_letter(const struct lent *lent, struct letter *letter)
 {
-    *letter = (struct letter){
-        .to = lent->to,
-        .bytes = {there(lent, offsetof(struct letter, byte)), 1},
-        .message = {.msg_name = there(lent, offsetof(struct letter, to)), .msg_namelen = lent->to_size,
-                    .msg_iov = there(lent, offsetof(struct letter, bytes)), .msg_iovlen = 1,
-                    .msg_control = there(lent, offsetof(struct letter, rights)),
-                    .msg_controllen = sizeof letter->rights}};
+    size_t rights = CMSG_SPACE(lent->count * sizeof(int)), size = offsetof(struct letter, rights) + rights;
+    memset(letter, 0, size);
+    letter->to = lent->to;
+    letter->bytes = (struct iovec){(void *)there(lent, offsetof(struct letter, byte)), 1};
+    letter->message = (struct msghdr){
+        .msg_name = (void *)there(lent, offsetof(struct letter, to)), .msg_namelen = lent->to_size,
+        .msg_iov = (void *)there(lent, offsetof(struct letter, bytes)), .msg_iovlen = 1,
+        .msg_control = (void *)there(lent, offsetof(struct letter, rights)), .msg_controllen = rights};
     letter->rights.head = (struct cmsghdr){.cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS,
-                                           .cmsg_len = CMSG_LEN(sizeof(int))};
-    memcpy(CMSG_DATA(&letter->rights.head), &lent->fd, sizeof(int));
+                                           .cmsg_len = CMSG_LEN(lent->count * sizeof(int))};
+    memcpy(CMSG_DATA(&letter->rights.head), lent->fds, lent->count * sizeof(int));
+    return size;
 }
 
-/* By ptrace(2): process_vm_writev(2) is refused in more places. */
+static bool put_words(const struct lent *lent, const char *bytes, size_t size)
+{
+    for (size_t at = 0; at < size; at += sizeof(long)) {
+        long word;
+        memcpy(&word, bytes + at, sizeof word);
+        if (word && ptrace(PTRACE_POKEDATA, lent->tid, there(lent, at), word) < 0)
+            return false;
+    }
+    return true;
+}
+
+/* In one piece, or by ptrace(2) where process_vm_writev(2) is refused. */
 static bool put_letter(const struct lent *lent)
 {
     struct letter letter;
-    long words[sizeof letter / sizeof(long)];
-    write_letter(lent, &letter);
-    memcpy(words, &letter, sizeof letter);
-    for (size_t i = 0; i < sizeof letter / sizeof(long); i++)
-        if (words[i] && ptrace(PTRACE_POKEDATA, lent->tid, there(lent, i * sizeof(long)), words[i]) < 0)
-            return false;
-    return true;
+    size_t size = write_letter(lent, &letter);
+    struct iovec from = {&letter, size}, to = {(void *)there(lent, 0), size};
+    return process_vm_writev(lent->tid, &from, 1, &to, 1, 0) == (ssize_t)size ||
+           put_words(lent, (const char *)&letter, size);
 }
 
 /* -- the steps: what each calls, when it is to be made, and where its result goes ---------------------------------- */
@@ -82,7 +96,7 @@ static bool call_socket(const struct lent *lent, struct call *call)
 static bool call_send(const struct lent *lent, struct call *call)
 {
     *call = (struct call){SYS_sendmsg, {(unsigned long)lent->socket,
-                                        (unsigned long)lent->page + offsetof(struct letter, message), MSG_DONTWAIT}};
+                                        there(lent, offsetof(struct letter, message)), MSG_DONTWAIT}};
     return lent->error == 0 && put_letter(lent);
 }
 
@@ -113,7 +127,7 @@ _Static_assert(sizeof steps / sizeof *steps == LENT_LEAVE, "a step without a cal
 static void note_result(struct lent *lent, long result)
 {
     if (!steps[lent->step].result)
-        return;
+        return; /* of one that was refused by a signal */
     memcpy((char *)lent + steps[lent->step].result, &result, sizeof result);
     if (result < 0 && !lent->error)
         lent->error = -result;
@@ -135,22 +149,30 @@ static enum lent_state make_call(const struct lent *lent, const struct call *cal
 
 /* The last step: on to the stop that stands where the kernel looks for signals and restarts interrupted calls.
  * Registers that are put back anywhere else may be too late for that. */
+static enum lent_state leave(struct lent *lent)
+{
+    lent->step = LENT_LEAVE;
+    ptrace(PTRACE_INTERRUPT, lent->tid, 0, 0);
+    return goes_on(lent, PTRACE_CONT, 0);
+}
+
 static enum lent_state make_step(struct lent *lent)
 {
     struct call call;
     for (; lent->step < LENT_LEAVE; lent->step++)
         if (steps[lent->step].make(lent, &call))
             return make_call(lent, &call);
-    ptrace(PTRACE_INTERRUPT, lent->tid, 0, 0);
-    return goes_on(lent, PTRACE_CONT, 0);
+    return leave(lent);
 }
 
 static enum lent_state take_result(struct lent *lent)
 {
     struct registers registers;
-    if (registers_read(lent->tid, &registers) < 0)
-        return LENT_LOST;
-    note_result(lent, registers_result(&registers));
+    if (steps[lent->step].result) {
+        if (registers_read(lent->tid, &registers) < 0)
+            return LENT_LOST;
+        note_result(lent, registers_result(&registers));
+    }
     lent->step++;
     return make_step(lent);
 }
@@ -208,5 +230,14 @@ enum lent_state lent_goes_on(struct lent *lent, int status)
     if (status != SYSCALL_STOP)
         return on_signal(lent, status);
     lent->inside = !lent->inside;
-    return lent->inside ? goes_on(lent, PTRACE_SYSCALL, 0) : take_result(lent);
+    if (!lent->inside)
+        return take_result(lent);
+    return lent->step == LENT_UNMAP ? leave(lent) : goes_on(lent, PTRACE_SYSCALL, 0); /* one stop less */
+}
+
+void lent_give_up(struct lent *lent)
+{
+    lent->fds = NULL;
+    if (!lent->error)
+        lent->error = ETIMEDOUT;
 }

@@ -7,7 +7,6 @@
 
 #include "common/clock.h"
 #include "common/fd.h"
-#include "supervisor/handles/duplicate.h"
 #include "supervisor/handles/holders.h"
 
 #define PATIENCE_US INT64_C(20000)
@@ -41,7 +40,7 @@ static bool keep_spare(struct marks *marks)
 /* Nothing is marked without the reserve that takes the mark off again. */
 static int take(struct marks *marks, pid_t pid, int fd, uint64_t inode)
 {
-    int taken = duplicate_take_until(pid, fd, inode, marks->until_us);
+    int taken = batch_hand_out(&marks->batch, pid, fd, inode, marks->until_us);
     if (taken >= 0 || errno != EMFILE)
         return taken;
     give_spare(marks);
@@ -169,6 +168,45 @@ static int apply(int fd, struct marked *marked, const struct hold_order *order, 
     return result;
 }
 
+/* -- the duplicates of a round, some at a time --------------------------------------------------------------------- */
+
+/* All that wait in a batch stay open for as long as it takes to touch them: 5 us each. */
+enum { TOGETHER_MOST = 64 };
+
+void marks_begin(struct marks *marks, const struct handle_row *rows, const struct hold_order *orders, size_t count)
+{
+    marks->rows = rows;
+    marks->orders = orders;
+    marks->order_count = count;
+    marks->batched = 0;
+}
+
+void marks_end(struct marks *marks)
+{
+    batch_finish(&marks->batch);
+    marks_begin(marks, NULL, NULL, 0);
+}
+
+static bool add_order(struct marks *marks, const struct hold_order *order)
+{
+    const struct handle_row *row = &marks->rows[order->row];
+    return !changes(marks_find(marks, row, order->row), order) ||
+           batch_add(&marks->batch, TOGETHER_MOST, row->pid, row->fd, row->inode);
+}
+
+/* From this order on, unless it was looked at already. */
+static void batch_orders(struct marks *marks, const struct hold_order *order)
+{
+    size_t i = marks->orders ? (size_t)(order - marks->orders) : 0;
+    if (i < marks->batched || i >= marks->order_count)
+        return;
+    batch_finish(&marks->batch);
+    while (i < marks->order_count && add_order(marks, &marks->orders[i]))
+        i++;
+    marks->batched = i;
+    batch_take(&marks->batch, marks->until_us);
+}
+
 int marks_apply(struct marks *marks, const struct handle_row *row, const struct hold_order *order,
                 struct hold_base *base, bool *noted)
 {
@@ -179,6 +217,7 @@ int marks_apply(struct marks *marks, const struct handle_row *row, const struct 
         return 0;
     if (!keep_spare(marks) && !marked)
         return -1;
+    batch_orders(marks, order);
     int fd = take(marks, row->pid, row->fd, row->inode);
     if (fd < 0)
         return -1;
@@ -190,6 +229,11 @@ int marks_apply(struct marks *marks, const struct handle_row *row, const struct 
 }
 
 /* -- taking the marks off ------------------------------------------------------------------------------------------ */
+
+static bool is_marked(const struct marked *marked)
+{
+    return marked->corked || marked->braked;
+}
 
 static bool is_gone(int error)
 {
@@ -210,7 +254,7 @@ static int clear_duplicate(int fd, struct marked *marked)
 /* Returns 0, or -1 and errno; is_gone(errno): it is not where it was. */
 static int clear(struct marks *marks, struct marked *marked)
 {
-    if (!marked->corked && !marked->braked)
+    if (!is_marked(marked))
         return 0;
     int fd = take(marks, marked->pid, marked->fd, marked->inode);
     if (fd < 0)
@@ -218,11 +262,6 @@ static int clear(struct marks *marks, struct marked *marked)
     int result = clear_duplicate(fd, marked);
     put_back(marks, &fd);
     return result;
-}
-
-static bool is_marked(const struct marked *marked)
-{
-    return marked->corked || marked->braked;
 }
 
 static void clear_here(struct marks *marks, struct marked *marked)
@@ -275,14 +314,38 @@ static void clear_elsewhere(struct marks *marks, bool all)
         clear_there(marks, lost[i], &holders[i]);
 }
 
+/* Of those from i on that are due, as many as go together; returns where that ends. */
+static size_t batch_due(struct marks *marks, size_t i, unsigned missed)
+{
+    batch_finish(&marks->batch);
+    for (; i < marks->count; i++) {
+        const struct marked *marked = &marks->list[i];
+        if (marked->missed >= missed && is_marked(marked) &&
+            !batch_add(&marks->batch, TOGETHER_MOST, marked->pid, marked->fd, marked->inode))
+            break;
+    }
+    batch_take(&marks->batch, marks->until_us);
+    return i;
+}
+
+static void clear_due(struct marks *marks, unsigned missed)
+{
+    size_t batched = 0;
+    for (size_t i = 0; i < marks->count; i++) {
+        if (i == batched)
+            batched = batch_due(marks, i, missed);
+        if (marks->list[i].missed >= missed)
+            clear_here(marks, &marks->list[i]);
+    }
+    batch_finish(&marks->batch);
+}
+
 /* Clears the marks of those that so many looks have not shown, and forgets them. Returns how many could not be
  * cleared. */
 static size_t clear_missed(struct marks *marks, unsigned missed, bool search_all)
 {
     size_t kept = 0, failed = 0;
-    for (size_t i = 0; i < marks->count; i++)
-        if (marks->list[i].missed >= missed)
-            clear_here(marks, &marks->list[i]);
+    clear_due(marks, missed);
     clear_elsewhere(marks, search_all);
     for (size_t i = 0; i < marks->count; i++) {
         struct marked *marked = &marks->list[i];
@@ -343,6 +406,7 @@ size_t marks_let_go(struct marks *marks, bool *nudge)
 
 void marks_finish(struct marks *marks)
 {
+    batch_finish(&marks->batch);
     give_spare(marks);
     free(marks->list);
     *marks = (struct marks){0};

@@ -2,18 +2,18 @@
 #include "supervisor/handles/ptrace_duplicate.h"
 
 #include <errno.h>
-#include <sched.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ptrace.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "common/clock.h"
 #include "common/fd.h"
 #include "supervisor/handles/lender.h"
 #include "supervisor/handles/lent.h"
+#include "supervisor/handles/letterbox.h"
+#include "supervisor/handles/stops.h"
 
 struct ptrace_duplicate_limits ptrace_duplicate_limits = {.stop_us = 1000, .calls_us = 5000, .rest_us = 3000};
 
@@ -31,9 +31,12 @@ static struct lent *find_unfinished(pid_t tid)
     return NULL;
 }
 
+static struct stops stops;
+
 /* Who did it the last time. */
 static struct {
     pid_t pid, tid;
+    unsigned long call; /* where it made its calls */
 } last;
 
 /* No thread of it could be stopped just now: its other handles are not waited for in vain, too. */
@@ -43,27 +46,6 @@ static struct {
 } busy;
 
 /* -- stops --------------------------------------------------------------------------------------------------------- */
-
-/* 1: it stands stopped; 0: not yet; -1: it has ended. What is seen stays to be reaped: an end is not ours to take. */
-static int look_for_stop(pid_t tid, int *status)
-{
-    siginfo_t info = {0};
-    if (waitid(P_PID, (id_t)tid, &info, WEXITED | WSTOPPED | WNOHANG | WNOWAIT | __WALL) < 0)
-        return errno == EINTR ? 0 : -1;
-    *status = info.si_status;
-    return info.si_pid == 0 ? 0 : info.si_code == CLD_TRAPPED ? 1 : -1;
-}
-
-/* -1 and errno: ETIMEDOUT, ESRCH. */
-static int wait_for_stop(pid_t tid, int64_t until_us, int *status)
-{
-    for (int seen; (seen = look_for_stop(tid, status)) <= 0; sched_yield())
-        if (seen < 0 || clock_now_us() >= until_us) {
-            errno = seen < 0 ? ESRCH : ETIMEDOUT;
-            return -1;
-        }
-    return 0;
-}
 
 /* Threads that were interrupted and have not stopped yet. Whenever they do, they are let go by who reaps them. */
 struct asked {
@@ -76,22 +58,26 @@ static void forget(struct asked *asked, unsigned i)
     asked->tids[i] = asked->tids[--asked->count];
 }
 
+static pid_t find_stopped(struct asked *asked, int *status)
+{
+    for (unsigned i = asked->count; i-- > 0;) {
+        pid_t tid = asked->tids[i];
+        int seen = stops_look(tid, status);
+        if (seen != 0)
+            forget(asked, i);
+        if (seen > 0)
+            return tid;
+    }
+    return 0;
+}
+
 /* The first one that stops, and is not in the list any more; 0: none did. */
 static pid_t wait_for_any(struct asked *asked, int64_t until_us, int *status)
 {
-    for (; asked->count > 0; sched_yield()) {
-        for (unsigned i = asked->count; i-- > 0;) {
-            pid_t tid = asked->tids[i];
-            int seen = look_for_stop(tid, status);
-            if (seen != 0)
-                forget(asked, i);
-            if (seen > 0)
-                return tid;
-        }
-        if (clock_now_us() >= until_us)
-            break;
-    }
-    return 0;
+    pid_t tid = 0;
+    while (asked->count > 0 && (tid = find_stopped(asked, status)) == 0 && stops_wait(&stops, until_us))
+        ;
+    return tid;
 }
 
 /* One that is seized already, for a nudge, is interrupted all the same: what it is stopped for is done then, too. */
@@ -113,7 +99,8 @@ static int seize(pid_t tid)
 
 static int finish_later(const struct lent *lent)
 {
-    unfinished[unfinished_count++] = *lent;
+    unfinished[unfinished_count] = *lent;
+    lent_give_up(&unfinished[unfinished_count++]);
     errno = EAGAIN;
     return -1;
 }
@@ -123,7 +110,7 @@ static int run(struct lent *lent)
     int status;
     int64_t until_us = clock_now_us() + ptrace_duplicate_limits.calls_us;
     for (enum lent_state state = LENT_GOES_ON; state == LENT_GOES_ON; state = lent_goes_on(lent, status))
-        if (wait_for_stop(lent->tid, until_us, &status) < 0)
+        if (stops_wait_for(&stops, lent->tid, until_us, &status) < 0)
             return errno == ETIMEDOUT ? finish_later(lent) : -1;
     return 0;
 }
@@ -161,43 +148,6 @@ static int lend(struct lent *lent, int status)
     return lent->sent == 1 ? 0 : -1;
 }
 
-/* -- the letter-box ------------------------------------------------------------------------------------------------ */
-
-/* A name of the kernel's choice, which lives for this one call (unix(7), "Autobind feature"): it needs no file system,
- * and no process but the app's could know it in time. What comes is looked at by its inode. */
-static int open_box(struct lent *lent)
-{
-    int box _cleanup_close_ = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    struct sockaddr_un any = {.sun_family = AF_UNIX};
-    lent->to_size = sizeof lent->to;
-    if (box < 0 || bind(box, (struct sockaddr *)&any, sizeof any.sun_family) < 0 ||
-        getsockname(box, (struct sockaddr *)&lent->to, &lent->to_size) < 0)
-        return -1;
-    int opened = box;
-    box = -1;
-    return opened;
-}
-
-static int take_from(int box)
-{
-    char byte;
-    union {
-        struct cmsghdr head;
-        char room[CMSG_SPACE(sizeof(int))];
-    } rights;
-    struct iovec bytes = {&byte, 1};
-    struct msghdr message = {.msg_iov = &bytes, .msg_iovlen = 1,
-                             .msg_control = &rights, .msg_controllen = CMSG_LEN(sizeof(int))}; /* room for one only */
-    int fd = -1;
-    if (recvmsg(box, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC) < 0)
-        return -1;
-    struct cmsghdr *head = CMSG_FIRSTHDR(&message);
-    if (head && head->cmsg_type == SCM_RIGHTS && head->cmsg_len == CMSG_LEN(sizeof fd))
-        memcpy(&fd, CMSG_DATA(head), sizeof fd);
-    errno = EMFILE; /* it was sent, and there was no number for it */
-    return fd;
-}
-
 /* -- the promise --------------------------------------------------------------------------------------------------- */
 
 /* A process that ends has threads that cannot be seized any more, and no memory. */
@@ -218,22 +168,23 @@ static bool is_final(int error)
 static int pass(pid_t pid, pid_t tid, int status, struct lent *lent)
 {
     bool known = last.pid == pid && last.tid == tid;
-    *lent = (struct lent){.tid = tid, .call = lent->call, .fd = lent->fd, .to = lent->to, .to_size = lent->to_size};
+    *lent = (struct lent){.tid = tid, .call = lent->call, .fds = lent->fds, .count = lent->count, .to = lent->to,
+                           .to_size = lent->to_size};
     if (!known && lender_is_filtered(tid))
         return let_go(tid, status >> 8 ? 0 : status, ENOSYS);
     if (lend(lent, status) < 0)
         return -1;
     last.pid = pid;
     last.tid = tid;
+    last.call = lent->call;
     return 0;
 }
 
 /* One thread after the other is interrupted, 1 ms apart; the first one that stops does it. */
-static int ask(pid_t pid, const pid_t *tids, unsigned count, struct lent *lent)
+static int ask(pid_t pid, const pid_t *tids, unsigned count, int64_t end_us, struct lent *lent)
 {
     struct asked asked = {.count = 0};
     int status, error = ESRCH;
-    int64_t end_us = clock_now_us() + ptrace_duplicate_limits.stop_us * THREADS_ASKED;
     for (unsigned next = 0; next < count || asked.count > 0;) {
         if (next < count && seize(tids[next]) == 0)
             asked.tids[asked.count++] = tids[next];
@@ -252,14 +203,37 @@ static int ask(pid_t pid, const pid_t *tids, unsigned count, struct lent *lent)
     return -1;
 }
 
-static int ask_threads(pid_t pid, struct lent *lent)
+/* Who did it the last time, if it waits as well as then: nothing has to be looked for. An execve(2) since then has put
+ * the instruction somewhere else. */
+static int ask_last(pid_t pid, int64_t end_us, struct lent *lent)
+{
+    lent->call = last.call;
+    errno = EAGAIN;
+    if (last.pid != pid || !lender_is_still_best(pid, last.tid))
+        return -1;
+    int64_t until_us = clock_now_us() + ptrace_duplicate_limits.stop_us;
+    if (ask(pid, &last.tid, 1, until_us < end_us ? until_us : end_us, lent) == 0)
+        return 0;
+    if (errno != ESTALE)
+        last.pid = 0;
+    return -1;
+}
+
+static int ask_any(pid_t pid, int64_t end_us, struct lent *lent)
 {
     pid_t tids[THREADS_ASKED];
-    unsigned count = lender_choose(pid, last.pid == pid ? last.tid : 0, tids, THREADS_ASKED);
+    unsigned count = lender_choose(pid, tids, THREADS_ASKED);
     lent->call = registers_find_call(pid);
-    if (lent->call && ask(pid, tids, count, lent) == 0)
+    return lent->call ? ask(pid, tids, count, end_us, lent) : -1;
+}
+
+static int ask_threads(pid_t pid, struct lent *lent)
+{
+    int64_t end_us = clock_now_us() + ptrace_duplicate_limits.stop_us * THREADS_ASKED;
+    if (ask_last(pid, end_us, lent) == 0)
         return 0;
-    last.pid = 0;
+    if (errno != ESTALE && ask_any(pid, end_us, lent) == 0)
+        return 0;
     errno = error_of_process(pid, errno);
     return -1;
 }
@@ -270,31 +244,45 @@ static void finish_unfinished(void)
     int status;
     for (unsigned i = unfinished_count; i-- > 0;) {
         enum lent_state state = LENT_GOES_ON;
-        while (state == LENT_GOES_ON && wait_for_stop(unfinished[i].tid, clock_now_us() + 100, &status) == 0)
+        while (state == LENT_GOES_ON && stops_wait_for(&stops, unfinished[i].tid, clock_now_us() + 100, &status) == 0)
             state = lent_goes_on(&unfinished[i], status);
         if (state != LENT_GOES_ON)
             unfinished[i] = unfinished[--unfinished_count];
     }
 }
 
-int ptrace_duplicate(pid_t pid, int fd)
+static int take_all(pid_t pid, const int *fds, unsigned count, int *duplicates)
 {
-    struct lent lent = {.fd = fd};
+    struct lent lent = {.fds = fds, .count = count};
     finish_unfinished();
     bool rests = busy.pid == pid && clock_now_us() < busy.until_us;
     errno = EAGAIN;
     if (rests || unfinished_count > UNFINISHED_MOST - THREADS_ASKED)
         return -1;
-    int box _cleanup_close_ = open_box(&lent);
+    int box _cleanup_close_ = letterbox_open(&lent.to, &lent.to_size);
     if (box < 0)
         return -1;
     if (ask_threads(pid, &lent) == 0)
-        return take_from(box);
+        return letterbox_take(box, duplicates, count);
     if (errno == EAGAIN) {
         busy.pid = pid;
         busy.until_us = clock_now_us() + ptrace_duplicate_limits.rest_us;
     }
     return -1;
+}
+
+int ptrace_duplicate_all(pid_t pid, const int *fds, unsigned count, int *duplicates)
+{
+    stops_begin(&stops);
+    int result = take_all(pid, fds, count, duplicates);
+    stops_end(&stops);
+    return result;
+}
+
+int ptrace_duplicate(pid_t pid, int fd)
+{
+    int duplicate = -1;
+    return ptrace_duplicate_all(pid, &fd, 1, &duplicate) == 0 ? duplicate : -1;
 }
 
 bool ptrace_duplicate_stopped(pid_t tid, int status)
