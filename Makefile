@@ -60,8 +60,11 @@ $(B)/tests/%: tests/unit/%.c $(B)/liblastcall.a
 $(B)/apps/%: tests/apps/%.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CFLAGS) $(AGENT_CFLAGS) -MMD -MP -o $@ $< $(shell $(PKG_CONFIG) --libs libpq hiredis) -lpthread
-apps: $(C_APPS)
-tests: $(UNIT_TESTS) $(AGENT_UNIT_TESTS) $(C_APPS)
+$(B)/hands/%: tests/hands/%.c $(B)/liblastcall.a
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP -o $@ $< $(B)/liblastcall.a $(LASTCALL_LIBS)
+apps: $(C_APPS) $(B)/hands/adopt
+tests: $(UNIT_TESTS) $(AGENT_UNIT_TESTS) apps
 
 setup:
 	@tests/setup
@@ -88,6 +91,13 @@ check-stops:
 	@tests/setup $(STOPS_NEED)
 	@$(MAKE) -s all apps
 	@tests/check_stops.py --stops $(STOPS) $(if $(FRESH),--fresh) $(if $(ONLY),--only '$(ONLY)')
+
+ADOPTIONS ?= 10000
+.PHONY: check-hands
+check-hands:
+	@tests/setup $(STOPS_NEED)
+	@$(MAKE) -s all apps
+	@tests/check_hands.py --adoptions $(ADOPTIONS) $(if $(FRESH),--fresh) $(if $(ONLY),--only '$(ONLY)')
 
 # Parsers under sanitizers. `fuzz-replay` (part of check) runs the kept corpus by a plain main; `make fuzz` looks for more.
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer

@@ -124,6 +124,46 @@ static void do_signals(void)
     }
 }
 
+/* SIGTRAP is what a single step brings: whatever the app has made of it stays so. */
+static void watch_trap(void (*handler)(int), bool blocked)
+{
+    struct sigaction action = {.sa_handler = handler, .sa_flags = SA_RESTART}, now;
+    sigset_t mask, mask_now;
+    sigaction(SIGTRAP, &action, NULL);
+    sigemptyset(&mask);
+    if (blocked)
+        sigaddset(&mask, SIGTRAP);
+    sigprocmask(SIG_SETMASK, &mask, NULL);
+    for (; !shared->over; shared->turns++) {
+        expect(sigaction(SIGTRAP, NULL, &now) == 0 && now.sa_handler == handler);
+        expect(sigprocmask(SIG_SETMASK, NULL, &mask_now) == 0 && memcmp(&mask_now, &mask, sizeof(long)) == 0);
+        poll(NULL, 0, 1);
+    }
+}
+
+static void do_ignore_trap(void)
+{
+    watch_trap(SIG_IGN, false);
+}
+
+/* One is pending all the time, and says in the end where it came from. */
+static void do_block_trap(void)
+{
+    siginfo_t info = {0};
+    sigset_t traps;
+    sigemptyset(&traps);
+    sigaddset(&traps, SIGTRAP);
+    sigprocmask(SIG_BLOCK, &traps, NULL);
+    expect(sigqueue(getpid(), SIGTRAP, (union sigval){.sival_int = 42}) == 0);
+    watch_trap(SIG_DFL, true);
+    expect(sigtimedwait(&traps, &info, &(struct timespec){0}) == SIGTRAP && info.si_value.sival_int == 42);
+}
+
+static void do_handle_trap(void)
+{
+    watch_trap(on_signal, false);
+}
+
 static void *thread_of(void *what)
 {
     ((void (*)(void))what)();
@@ -141,7 +181,7 @@ static void do_threads(void)
 }
 
 static void (*const all_work[])(void) = {do_spin, do_calls, do_nap, do_poll, do_futex, do_epoll, do_recv, do_signals,
-                                         do_threads};
+                                         do_threads, do_ignore_trap, do_block_trap, do_handle_trap};
 enum { WORKS = sizeof all_work / sizeof *all_work };
 
 static void start(void (*work)(void))
@@ -373,6 +413,30 @@ START_TEST(one_that_does_not_stop_rests)
 }
 END_TEST
 
+/* One that comes from elsewhere meanwhile reaches the app, and none of ours does. */
+START_TEST(no_trap_is_lost)
+{
+    start(do_handle_trap);
+    ck_assert(wait_until(shared->turns > 0));
+    for (unsigned long i = 0; i < TAKES; i++) {
+        struct reaped reaped;
+        pid_t sender = fork();
+        if (sender == 0) {
+            for (unsigned long k = 0; k < i; k++)
+                sched_yield();
+            kill(app, SIGTRAP);
+            _exit(0);
+        }
+        int fd = ptrace_duplicate(app, one.app);
+        ck_assert(fd >= 0 || errno == EAGAIN);
+        close(fd);
+        ck_assert(wait_until(reap(&reaped) && reaped.pid == sender));
+        ck_assert(wait_until(!reap(&reaped) && shared->signals == i + 1));
+    }
+    expect_unharmed();
+}
+END_TEST
+
 /* A thread that stands seized for its nudge is nudged by that. */
 START_TEST(a_nudge_is_no_hindrance)
 {
@@ -524,6 +588,7 @@ int main(void)
     tcase_add_test(tc, under_job_control);
     tcase_add_loop_test(tc, late_ones_are_finished, 0, WORKS);
     tcase_add_test(tc, one_that_does_not_stop_rests);
+    tcase_add_test(tc, no_trap_is_lost);
     tcase_add_test(tc, a_nudge_is_no_hindrance);
     tcase_add_test(tc, no_end_is_lost);
     tcase_add_test(tc, what_is_not_there);

@@ -13,9 +13,14 @@
 unsigned lender_choose(pid_t pid, pid_t *tids, unsigned room);
 
 /* Of one that did it before: does it wait where no trace is left now, too? Then none is looked for. */
-bool lender_is_still_best(pid_t pid, pid_t tid);
+bool lender_is_still_best(pid_t tid);
 
-/* Has the thread a seccomp filter that this process has not? Its own may forbid calls, or end it for them. */
-bool lender_is_filtered(pid_t tid);
+/* What of a thread is looked at before it does it for the first time. */
+struct lender_traits {
+    int filters;       /* seccomp: how many it has; -1: not known */
+    bool is_filtered;  /* it has one that this process has not, which may forbid calls, or end it for them */
+    bool ignores_trap; /* SIGTRAP, or it is not known: then it is not to get one */
+};
+void lender_read_traits(pid_t tid, struct lender_traits *traits);
 
 #endif

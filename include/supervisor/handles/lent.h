@@ -20,7 +20,9 @@ struct lent {
     uint64_t saved_mask;
     unsigned long call;          /* address of a system call instruction */
     enum lent_step step;
-    bool inside;                 /* it has entered the step's call, and not left it */
+    bool stepping;               /* a call is a single step: one stop instead of two. Set by the caller: it may be */
+    bool inside;                 /* if not: it has entered the step's call, and not left it */
+    bool trapped;                /* a SIGTRAP that is not ours has come meanwhile */
     /* what it is to send, and where to */
     const int *fds;              /* the caller's, until lent_give_up() */
     unsigned count;              /* at most LETTER_FDS_MOST */
@@ -32,8 +34,8 @@ struct lent {
 
 enum lent_state { LENT_GOES_ON, LENT_DONE, LENT_LOST };
 
-/* The thread stands in its first stop after PTRACE_INTERRUPT. `lent` has tid, call, fds, count and `to`; the rest is
- * zero. Returns LENT_GOES_ON; or LENT_LOST and errno: EAGAIN (not from where it stands), ENOSYS, ESRCH: nothing has been
+/* The thread stands in its first stop after PTRACE_INTERRUPT. `lent` has tid, call, fds, count, `to` and
+ * stepping; the rest is zero. Returns LENT_GOES_ON; or LENT_LOST and errno: EAGAIN (not from where it stands), ENOSYS, ESRCH: nothing has been
  * changed. */
 enum lent_state lent_begin(struct lent *lent);
 

@@ -30,6 +30,9 @@ long registers_result(const struct registers *registers);
 /* May a thread that was stopped like this make a system call of ours, and go on unharmed? */
 bool registers_may_call(pid_t tid, const struct registers *registers);
 
+/* May PTRACE_SINGLESTEP be used to make one call? */
+extern const bool registers_can_step;
+
 /* The processor's system call instruction. */
 extern const unsigned char registers_call_code[];
 extern const unsigned registers_call_size;

@@ -3,7 +3,9 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +13,7 @@
 #include <unistd.h>
 
 #include "common/fd.h"
+#include "common/signals.h"
 
 enum { THREADS_LOOKED_AT = 32 };
 enum rank { BEST, GOOD, LAST_RESORT, RANKS };
@@ -29,10 +32,10 @@ static const struct {
 };
 
 /* "running" is neither. */
-static enum rank rank_of(pid_t pid, pid_t tid)
+static enum rank rank_of(pid_t tid)
 {
-    char path[64], text[256];
-    snprintf(path, sizeof path, "/proc/%d/task/%d/syscall", pid, tid);
+    char path[32], text[256];
+    snprintf(path, sizeof path, "/proc/%d/syscall", tid);
     if (fd_read_file(AT_FDCWD, path, text, sizeof text) <= 0)
         return GOOD;
     char *end;
@@ -63,7 +66,7 @@ unsigned lender_choose(pid_t pid, pid_t *tids, unsigned room)
     unsigned char rank[THREADS_LOOKED_AT];
     unsigned count = list_threads(pid, all, THREADS_LOOKED_AT), chosen = 0;
     for (unsigned i = 0; i < count; i++)
-        rank[i] = (unsigned char)rank_of(pid, all[i]);
+        rank[i] = (unsigned char)rank_of(all[i]);
     for (unsigned wanted = BEST; wanted < RANKS; wanted++)
         for (unsigned i = 0; i < count && chosen < room; i++)
             if (rank[i] == wanted)
@@ -71,24 +74,32 @@ unsigned lender_choose(pid_t pid, pid_t *tids, unsigned room)
     return chosen;
 }
 
-bool lender_is_still_best(pid_t pid, pid_t tid)
+bool lender_is_still_best(pid_t tid)
 {
-    return rank_of(pid, tid) == BEST;
+    return rank_of(tid) == BEST;
 }
 
-/* proc(5); -1: not told, before Linux 5.9. */
-static int filters_of(pid_t tid)
+/* The number in a line of /proc/PID/status (proc(5)), or -1: it is not told (Seccomp_filters: since Linux 5.9). */
+static int64_t number_in(const char *text, const char *name, int base)
+{
+    const char *line = strstr(text, name);
+    return line ? (int64_t)strtoull(line + strlen(name), NULL, base) : -1;
+}
+
+static int read_status(pid_t tid, struct lender_traits *traits)
 {
     char path[32], text[4096];
     snprintf(path, sizeof path, "/proc/%d/status", tid);
     if (fd_read_file(AT_FDCWD, path, text, sizeof text) <= 0)
         return -1;
-    const char *line = strstr(text, "\nSeccomp_filters:");
-    return line ? atoi(line + strlen("\nSeccomp_filters:")) : -1;
+    traits->filters = (int)number_in(text, "\nSeccomp_filters:", 10);
+    traits->ignores_trap = number_in(text, "\nSigIgn:", 16) & (int64_t)SIGNAL_BIT(SIGTRAP);
+    return traits->filters;
 }
 
-bool lender_is_filtered(pid_t tid)
+void lender_read_traits(pid_t tid, struct lender_traits *traits)
 {
-    int theirs = filters_of(tid);
-    return theirs > 0 && theirs > filters_of(getpid());
+    struct lender_traits own = {0};
+    *traits = (struct lender_traits){.ignores_trap = true};
+    traits->is_filtered = read_status(tid, traits) > 0 && traits->filters > read_status(getpid(), &own);
 }

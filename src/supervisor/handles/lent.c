@@ -10,7 +10,9 @@
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
+#include <unistd.h>
 
+#include "common/signals.h"
 #include "supervisor/handles/letterbox.h"
 
 enum { PAGE_BYTES = 4096, SYSCALL_STOP = SIGTRAP | 0x80 /* PTRACE_O_TRACESYSGOOD */ };
@@ -135,25 +137,45 @@ static void note_result(struct lent *lent, long result)
 
 /* -- from stop to stop --------------------------------------------------------------------------------------------- */
 
-static enum lent_state goes_on(const struct lent *lent, enum __ptrace_request how, int signo)
+static enum __ptrace_request way_on(const struct lent *lent)
 {
-    return ptrace(how, lent->tid, 0, (void *)(long)signo) == 0 ? LENT_GOES_ON : LENT_LOST;
+    return lent->step == LENT_LEAVE ? PTRACE_CONT : lent->stepping ? PTRACE_SINGLESTEP : PTRACE_SYSCALL;
+}
+
+static enum lent_state goes_on(const struct lent *lent, int signo)
+{
+    return ptrace(way_on(lent), lent->tid, 0, (void *)(long)signo) == 0 ? LENT_GOES_ON : LENT_LOST;
 }
 
 static enum lent_state make_call(const struct lent *lent, const struct call *call)
 {
     struct registers registers = lent->saved;
     registers_set_call(&registers, lent->call, call->number, call->args);
-    return registers_write(lent->tid, &registers) < 0 ? LENT_LOST : goes_on(lent, PTRACE_SYSCALL, 0);
+    return registers_write(lent->tid, &registers) < 0 ? LENT_LOST : goes_on(lent, 0);
+}
+
+static enum lent_state let_go(const struct lent *lent)
+{
+    uint64_t mask = lent->saved_mask;
+    if (registers_write(lent->tid, &lent->saved) < 0)
+        return LENT_LOST;
+    ptrace(PTRACE_SETSIGMASK, lent->tid, sizeof mask, &mask);
+    if (ptrace(PTRACE_DETACH, lent->tid, 0, 0) < 0)
+        return LENT_LOST;
+    if (lent->trapped)
+        syscall(SYS_tkill, lent->tid, SIGTRAP);
+    return LENT_DONE;
 }
 
 /* The last step: on to the stop that stands where the kernel looks for signals and restarts interrupted calls.
- * Registers that are put back anywhere else may be too late for that. */
+ * Registers that are put back anywhere else may be too late for that. After a single step it stands there already. */
 static enum lent_state leave(struct lent *lent)
 {
     lent->step = LENT_LEAVE;
+    if (lent->stepping)
+        return let_go(lent);
     ptrace(PTRACE_INTERRUPT, lent->tid, 0, 0);
-    return goes_on(lent, PTRACE_CONT, 0);
+    return goes_on(lent, 0);
 }
 
 static enum lent_state make_step(struct lent *lent)
@@ -177,29 +199,28 @@ static enum lent_state take_result(struct lent *lent)
     return make_step(lent);
 }
 
-static enum lent_state let_go(const struct lent *lent)
+/* All signals wait, but that of a single step: one that is blocked would change the app's disposition of it
+ * (force_sig_info_to_task() in the kernel). */
+static bool block_signals(struct lent *lent)
 {
-    uint64_t mask = lent->saved_mask;
-    if (registers_write(lent->tid, &lent->saved) < 0)
-        return LENT_LOST;
-    ptrace(PTRACE_SETSIGMASK, lent->tid, sizeof mask, &mask);
-    return ptrace(PTRACE_DETACH, lent->tid, 0, 0) == 0 ? LENT_DONE : LENT_LOST;
+    uint64_t mask = UINT64_MAX;
+    if (ptrace(PTRACE_GETSIGMASK, lent->tid, sizeof lent->saved_mask, &lent->saved_mask) < 0)
+        return false;
+    lent->stepping &= registers_can_step && !(lent->saved_mask & SIGNAL_BIT(SIGTRAP));
+    if (lent->stepping)
+        mask &= ~SIGNAL_BIT(SIGTRAP);
+    return ptrace(PTRACE_SETSIGMASK, lent->tid, sizeof mask, &mask) == 0;
 }
 
 enum lent_state lent_begin(struct lent *lent)
 {
-    uint64_t all = UINT64_MAX;
     lent->page = lent->socket = -1;
     if (registers_read(lent->tid, &lent->saved) < 0)
         return LENT_LOST;
     if (!registers_is_call(lent->tid, lent->call))
         return LENT_LOST;
     errno = EAGAIN;
-    if (registers_may_call(lent->tid, &lent->saved) &&
-             ptrace(PTRACE_GETSIGMASK, lent->tid, sizeof lent->saved_mask, &lent->saved_mask) == 0 &&
-             ptrace(PTRACE_SETSIGMASK, lent->tid, sizeof all, &all) == 0)
-        return make_step(lent);
-    return LENT_LOST;
+    return registers_may_call(lent->tid, &lent->saved) && block_signals(lent) ? make_step(lent) : LENT_LOST;
 }
 
 /* Only SIGKILL and SIGSTOP can come; or what the call itself has brought about, which is no signal of the app's. */
@@ -211,28 +232,45 @@ static bool is_by_call(int signo)
 static enum lent_state on_signal(struct lent *lent, int signo)
 {
     if (!is_by_call(signo))
-        return goes_on(lent, lent->step == LENT_LEAVE ? PTRACE_CONT : PTRACE_SYSCALL, signo);
+        return goes_on(lent, signo);
     lent->inside = false;
     if (lent->step == LENT_LEAVE)
-        return goes_on(lent, PTRACE_CONT, 0);
+        return goes_on(lent, 0);
     note_result(lent, -EPERM);
     lent->step++;
     return make_step(lent);
 }
 
-enum lent_state lent_goes_on(struct lent *lent, int status)
+/* The kernel's own, for the step; somebody else's waits until the thread has been let go. */
+static enum lent_state on_trap(struct lent *lent)
 {
-    bool event = status >> 8 != 0, leaving = lent->step == LENT_LEAVE;
-    if (event && leaving)
-        return let_go(lent);
-    if (event || (status == SYSCALL_STOP && leaving))
-        return goes_on(lent, leaving ? PTRACE_CONT : PTRACE_SYSCALL, 0);
-    if (status != SYSCALL_STOP)
-        return on_signal(lent, status);
+    siginfo_t info = {0};
+    if (ptrace(PTRACE_GETSIGINFO, lent->tid, 0, &info) < 0)
+        return LENT_LOST;
+    if (info.si_code > 0)
+        return take_result(lent);
+    lent->trapped = true;
+    return goes_on(lent, 0);
+}
+
+static enum lent_state on_call(struct lent *lent)
+{
     lent->inside = !lent->inside;
     if (!lent->inside)
         return take_result(lent);
-    return lent->step == LENT_UNMAP ? leave(lent) : goes_on(lent, PTRACE_SYSCALL, 0); /* one stop less */
+    return lent->step == LENT_UNMAP ? leave(lent) : goes_on(lent, 0); /* nobody asks for its result */
+}
+
+enum lent_state lent_goes_on(struct lent *lent, int status)
+{
+    bool event = status >> 8 != 0, leaving = lent->step == LENT_LEAVE;
+    if (event)
+        return leaving ? let_go(lent) : goes_on(lent, 0);
+    if (status == SIGTRAP && lent->stepping)
+        return on_trap(lent);
+    if (status == SYSCALL_STOP)
+        return leaving ? goes_on(lent, 0) : on_call(lent);
+    return on_signal(lent, status);
 }
 
 void lent_give_up(struct lent *lent)

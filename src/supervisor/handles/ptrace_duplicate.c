@@ -37,6 +37,7 @@ static struct stops stops;
 static struct {
     pid_t pid, tid;
     unsigned long call; /* where it made its calls */
+    bool stepping;      /* and how */
 } last;
 
 /* No thread of it could be stopped just now: its other handles are not waited for in vain, too. */
@@ -165,18 +166,30 @@ static bool is_final(int error)
     return error == ESTALE || error == ENOSYS;
 }
 
+/* What was looked at when it did it the last time is taken for granted. */
+static bool may_lend(pid_t pid, struct lent *lent)
+{
+    struct lender_traits traits;
+    lent->stepping = last.stepping;
+    if (last.pid == pid && last.tid == lent->tid)
+        return true;
+    lender_read_traits(lent->tid, &traits);
+    lent->stepping = !traits.ignores_trap;
+    return !traits.is_filtered;
+}
+
 static int pass(pid_t pid, pid_t tid, int status, struct lent *lent)
 {
-    bool known = last.pid == pid && last.tid == tid;
     *lent = (struct lent){.tid = tid, .call = lent->call, .fds = lent->fds, .count = lent->count, .to = lent->to,
                            .to_size = lent->to_size};
-    if (!known && lender_is_filtered(tid))
+    if (!may_lend(pid, lent))
         return let_go(tid, status >> 8 ? 0 : status, ENOSYS);
     if (lend(lent, status) < 0)
         return -1;
     last.pid = pid;
     last.tid = tid;
     last.call = lent->call;
+    last.stepping = lent->stepping;
     return 0;
 }
 
@@ -209,7 +222,7 @@ static int ask_last(pid_t pid, int64_t end_us, struct lent *lent)
 {
     lent->call = last.call;
     errno = EAGAIN;
-    if (last.pid != pid || !lender_is_still_best(pid, last.tid))
+    if (last.pid != pid || !lender_is_still_best(last.tid))
         return -1;
     int64_t until_us = clock_now_us() + ptrace_duplicate_limits.stop_us;
     if (ask(pid, &last.tid, 1, until_us < end_us ? until_us : end_us, lent) == 0)

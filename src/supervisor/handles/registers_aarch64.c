@@ -7,6 +7,7 @@
 
 const unsigned char registers_call_code[] = {0x01, 0x00, 0x00, 0xd4}; /* svc #0 */
 const unsigned registers_call_size = sizeof registers_call_code;
+const bool registers_can_step = false; /* not tried on one */
 
 void registers_set_call(struct registers *registers, unsigned long address, long number, const unsigned long args[6])
 {

@@ -4,6 +4,7 @@
 
 const unsigned char registers_call_code[] = {0};
 const unsigned registers_call_size = 0; /* nothing is found */
+const bool registers_can_step = false;
 
 void registers_set_call(struct registers *registers, unsigned long address, long number, const unsigned long args[6])
 {

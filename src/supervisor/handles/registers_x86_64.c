@@ -9,6 +9,7 @@
 
 const unsigned char registers_call_code[] = {0x0f, 0x05}; /* syscall */
 const unsigned registers_call_size = sizeof registers_call_code;
+const bool registers_can_step = true;
 
 void registers_set_call(struct registers *registers, unsigned long address, long number, const unsigned long args[6])
 {
