@@ -11,6 +11,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "supervisor/handles/duplicate.h"
+#include "supervisor/handles/refusal.h"
 #include "supervisor/handles/waits.h"
 #include "supervisor/state.h"
 
@@ -200,20 +201,21 @@ void looks_unmark_again(struct supervisor *s)
 }
 
 /* Without hands there are no marks: the app is watched until it is at rest by itself. */
-static void lose_hands(struct supervisor *s, int error)
+static void lose_hands(struct supervisor *s, pid_t pid, int error)
 {
-    log_warning("the app's connections cannot be held here (%s): waiting until all are idle by themselves",
-                strerror(error));
+    char why[256];
+    refusal_explain(pid, error, why, sizeof why);
+    log_warning("the app's connections cannot be held here (%s): waiting until all are idle by themselves", why);
     s->no_hands = true;
     s->hold.way = HOLD_WATCH;
     unmark(s); /* a process of several may refuse: what the others had marked must not stay so */
-    record_unknown(&s->record, "the app's connections could not be held", "duplicating a socket: %s", strerror(error));
+    record_unknown(&s->record, "the app's connections could not be held", "duplicating a socket: %s", why);
 }
 
-static void mark_failed(struct supervisor *s, int error)
+static void mark_failed(struct supervisor *s, pid_t pid, int error)
 {
     if (error == EPERM || error == ENOSYS || error == EACCES)
-        lose_hands(s, error);
+        lose_hands(s, pid, error);
     else if (error != ESTALE && error != ESRCH && error != EAGAIN) /* EAGAIN: the next round tries again */
         record_unknown(&s->record, "whether every connection was held", "marking a socket: %s", strerror(error));
 }
@@ -223,8 +225,9 @@ static void give_mark(struct supervisor *s, const struct handle_row *row, const 
     struct hold_base base;
     bool noted = false;
     if (marks_apply(&s->marks, row, order, &base, &noted) < 0) {
+        int error = errno;
         hold_note_unmarked(&s->hold, row);
-        mark_failed(s, errno);
+        mark_failed(s, row->pid, error);
     }
     if (noted)
         hold_note_base(&s->hold, row, &base, order->step);
@@ -364,7 +367,9 @@ void looks_adopt(struct supervisor *s)
 {
     adopted_take(&s->adopted, s->last.rows, s->last.count);
     s->record.hands = s->adopted.count ? duplicate_way() : "none";
-    if (s->adopted.error)
-        record_unknown(&s->record, "how some connections ended", "their sockets could not be duplicated: %s",
-                       strerror(s->adopted.error));
+    if (s->adopted.error) {
+        char why[256];
+        refusal_explain(s->adopted.refused, s->adopted.error, why, sizeof why);
+        record_unknown(&s->record, "how some connections ended", "their sockets could not be duplicated: %s", why);
+    }
 }

@@ -33,6 +33,7 @@ struct adopted_table {
     struct adopted *list;       /* heap */
     size_t count, room;
     int error;                  /* errno of the last duplicate that could not be taken; 0: none */
+    pid_t refused;              /* of which process */
 };
 
 /* Adopts each row that is not in the table yet, and renews the rows of those that are. Returns how many are new. */

@@ -56,17 +56,25 @@ static bool takes_the_last(int fd)
     return getrlimit(RLIMIT_NOFILE, &limit) == 0 && (rlim_t)fd + KEPT_FREE >= limit.rlim_cur;
 }
 
+static void note_failure(struct adopted_table *table, pid_t pid, int error)
+{
+    if (error == ESTALE || error == ESRCH)
+        return;
+    table->error = error;
+    table->refused = pid;
+}
+
 static bool adopt_row(struct adopted_table *table, const struct handle_row *row, struct batch *batch,
                       int64_t until_us)
 {
     struct socket_counters counters;
     int fd = batch_hand_out(batch, row->pid, row->fd, row->inode, until_us);
     if (fd < 0) {
-        table->error = errno == ESTALE || errno == ESRCH ? table->error : errno;
+        note_failure(table, row->pid, errno);
         return false;
     }
     if (takes_the_last(fd)) {
-        table->error = EMFILE;
+        note_failure(table, row->pid, EMFILE);
         fd_close(&fd);
         return false;
     }
