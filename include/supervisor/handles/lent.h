@@ -6,10 +6,9 @@
 
 #include <stdbool.h>
 #include <stdint.h>
-#include <sys/socket.h>
 #include <sys/types.h>
-#include <sys/un.h>
 
+#include "supervisor/handles/letter.h"
 #include "supervisor/handles/registers.h"
 
 enum lent_step { LENT_MAP, LENT_SOCKET, LENT_SEND, LENT_CLOSE, LENT_UNMAP, LENT_LEAVE, LENT_STEPS };
@@ -20,6 +19,9 @@ struct lent {
     uint64_t saved_mask;
     unsigned long call;          /* address of a system call instruction */
     enum lent_step step;
+    unsigned long stack;         /* the beginning of its stack, if that is the process's own one: it may be borrowed */
+    bool borrowed;               /* the letter lies on that stack, below what is in use; `kept` is what was there */
+    struct letter kept;
     bool stepping;               /* a call is a single step: one stop instead of two. Set by the caller: it may be */
     bool inside;                 /* if not: it has entered the step's call, and not left it */
     bool trapped;                /* a SIGTRAP that is not ours has come meanwhile */
@@ -28,14 +30,14 @@ struct lent {
     unsigned count;              /* at most LETTER_FDS_MOST */
     struct sockaddr_un to;
     socklen_t to_size;
-    /* what the calls returned, or -errno; error: the first one that failed */
+    /* `page`: where the letter lies; what the calls returned, or -errno; error: the first one that failed */
     long page, socket, sent, error;
 };
 
 enum lent_state { LENT_GOES_ON, LENT_DONE, LENT_LOST };
 
-/* The thread stands in its first stop after PTRACE_INTERRUPT. `lent` has tid, call, fds, count, `to` and
- * stepping; the rest is zero. Returns LENT_GOES_ON; or LENT_LOST and errno: EAGAIN (not from where it stands), ENOSYS, ESRCH: nothing has been
+/* The thread stands in its first stop after PTRACE_INTERRUPT. `lent` has tid, call, fds, count, `to`,
+ * stepping and stack; the rest is zero. Returns LENT_GOES_ON; or LENT_LOST and errno: EAGAIN (not from where it stands), ENOSYS, ESRCH: nothing has been
  * changed. */
 enum lent_state lent_begin(struct lent *lent);
 

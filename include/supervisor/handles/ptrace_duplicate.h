@@ -1,12 +1,12 @@
 /* The second way to a duplicate, where seccomp refuses pidfd_getfd(2) and not ptrace(2) (Docker's and containerd's
- * default profiles): one thread of the process is stopped and made to send us the descriptor over a unix socket that
- * it opens and closes again. It takes 0.2 to 0.5 ms on a busy machine; the other threads go on meanwhile.
+ * default profiles): one thread of the process is stopped and made to send us its descriptors over a unix socket that
+ * it opens and closes again; as many as one letter carries, for the price of one. The other threads go on meanwhile.
  *
- * The thread's calls are made from memory that it maps for them and gives back: nothing of the app's is written to.
- * Its signals wait meanwhile; its registers are put back while it stands where the kernel restarts the call that was
- * interrupted. One that stands stopped (SIGSTOP) does so afterwards. A thread that does not stop within 1 ms is left
- * alone, and another one is asked; one that has begun and does not go on within 5 ms is finished later, by whoever
- * reaps. */
+ * The letter lies in memory that the thread maps for it and gives back; or, where the process's own stack is what it
+ * stands on, below that stack's red zone, and what was there is put back. Its signals wait meanwhile; its registers are
+ * put back while it stands where the kernel restarts the call that was interrupted. One that stands stopped (SIGSTOP)
+ * does so afterwards. A thread that does not stop within 1 ms is left alone, and another one is asked; one that has
+ * begun and does not go on within 5 ms is finished later, by whoever reaps. */
 #ifndef SUPERVISOR_HANDLES_PTRACE_DUPLICATE_H
 #define SUPERVISOR_HANDLES_PTRACE_DUPLICATE_H
 

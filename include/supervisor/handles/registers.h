@@ -27,6 +27,9 @@ bool registers_is_call(pid_t tid, unsigned long address);
 void registers_set_call(struct registers *registers, unsigned long address, long number, const unsigned long args[6]);
 long registers_result(const struct registers *registers);
 
+/* The stack pointer. */
+unsigned long registers_stack(const struct registers *registers);
+
 /* May a thread that was stopped like this make a system call of ours, and go on unharmed? */
 bool registers_may_call(pid_t tid, const struct registers *registers);
 

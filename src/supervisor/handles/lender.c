@@ -97,9 +97,24 @@ static int read_status(pid_t tid, struct lender_traits *traits)
     return traits->filters;
 }
 
-void lender_read_traits(pid_t tid, struct lender_traits *traits)
+enum { STARTSTACK = 28 - 3 }; /* proc(5), /proc/PID/stat: fields from the state on, which is the third */
+
+/* Only a process's own stack is known to be one: that of another thread may be memory that others use. */
+static unsigned long own_stack_of(pid_t tid)
+{
+    char path[40], text[1024];
+    snprintf(path, sizeof path, "/proc/%d/stat", tid);
+    char *at = fd_read_file(AT_FDCWD, path, text, sizeof text) > 0 ? strrchr(text, ')') : NULL;
+    at = at ? at + 1 : NULL;
+    for (int i = 0; at && i < STARTSTACK; i++)
+        at = strchr(at + 1, ' ');
+    return at ? strtoul(at, NULL, 10) : 0;
+}
+
+void lender_read_traits(pid_t pid, pid_t tid, struct lender_traits *traits)
 {
     struct lender_traits own = {0};
     *traits = (struct lender_traits){.ignores_trap = true};
     traits->is_filtered = read_status(tid, traits) > 0 && traits->filters > read_status(getpid(), &own);
+    traits->stack = pid == tid ? own_stack_of(tid) : 0;
 }

@@ -13,65 +13,55 @@
 #include <unistd.h>
 
 #include "common/signals.h"
-#include "supervisor/handles/letterbox.h"
+#include "supervisor/handles/letter.h"
 
 enum { PAGE_BYTES = 4096, SYSCALL_STOP = SIGTRAP | 0x80 /* PTRACE_O_TRACESYSGOOD */ };
-
-/* The message as it lies in the thread's memory; only as much of it as the descriptors need. */
-struct letter {
-    struct sockaddr_un to;
-    struct iovec bytes;
-    struct msghdr message;
-    long byte;
-    union {
-        struct cmsghdr head;
-        char room[CMSG_SPACE(LETTER_FDS_MOST * sizeof(int))];
-    } rights;
-};
 _Static_assert(sizeof(struct letter) <= PAGE_BYTES, "it fits");
-_Static_assert(sizeof(struct letter) % sizeof(long) == 0, "it is written word by word");
-_Static_assert(offsetof(struct letter, rights) % sizeof(long) == 0, "also when it is cut");
 
-static unsigned long there(const struct lent *lent, size_t offset)
-{
-    return (unsigned long)lent->page + offset;
-}
+/* -- its memory ---------------------------------------------------------------------------------------------------- */
 
-static size_t write_letter(const struct lent *lent, struct letter *letter)
-{
-    size_t rights = CMSG_SPACE(lent->count * sizeof(int)), size = offsetof(struct letter, rights) + rights;
-    memset(letter, 0, size);
-    letter->to = lent->to;
-    letter->bytes = (struct iovec){(void *)there(lent, offsetof(struct letter, byte)), 1};
-    letter->message = (struct msghdr){
-        .msg_name = (void *)there(lent, offsetof(struct letter, to)), .msg_namelen = lent->to_size,
-        .msg_iov = (void *)there(lent, offsetof(struct letter, bytes)), .msg_iovlen = 1,
-        .msg_control = (void *)there(lent, offsetof(struct letter, rights)), .msg_controllen = rights};
-    letter->rights.head = (struct cmsghdr){.cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS,
-                                           .cmsg_len = CMSG_LEN(lent->count * sizeof(int))};
-    memcpy(CMSG_DATA(&letter->rights.head), lent->fds, lent->count * sizeof(int));
-    return size;
-}
+/* What the ABI keeps for a function that has no frame; and how far from its beginning a main stack is one for sure. */
+enum { RED_ZONE_BYTES = 128, ALIGNED = 64, STACK_MOST = 8 << 20 };
 
-static bool put_words(const struct lent *lent, const char *bytes, size_t size)
+/* In one piece, or by ptrace(2) where process_vm_writev(2) is refused. */
+static bool put(const struct lent *lent, void *bytes, size_t size)
 {
+    struct iovec from = {bytes, size}, to = {(void *)lent->page, size};
+    if (process_vm_writev(lent->tid, &from, 1, &to, 1, 0) == (ssize_t)size)
+        return true;
     for (size_t at = 0; at < size; at += sizeof(long)) {
         long word;
-        memcpy(&word, bytes + at, sizeof word);
-        if (word && ptrace(PTRACE_POKEDATA, lent->tid, there(lent, at), word) < 0)
+        memcpy(&word, (char *)bytes + at, sizeof word);
+        if (ptrace(PTRACE_POKEDATA, lent->tid, lent->page + (long)at, word) < 0)
             return false;
     }
     return true;
 }
 
-/* In one piece, or by ptrace(2) where process_vm_writev(2) is refused. */
 static bool put_letter(const struct lent *lent)
 {
     struct letter letter;
-    size_t size = write_letter(lent, &letter);
-    struct iovec from = {&letter, size}, to = {(void *)there(lent, 0), size};
-    return process_vm_writev(lent->tid, &from, 1, &to, 1, 0) == (ssize_t)size ||
-           put_words(lent, (const char *)&letter, size);
+    letter_write(&letter, (unsigned long)lent->page, &lent->to, lent->to_size, lent->fds, lent->count);
+    return put(lent, &letter, letter_size(lent->count));
+}
+
+/* Where a signal handler's frame would go, and as far from what is in use. */
+static void borrow_stack(struct lent *lent)
+{
+    unsigned long in_use = registers_stack(&lent->saved);
+    if (in_use >= lent->stack || lent->stack - in_use > STACK_MOST)
+        return;
+    unsigned long at = (in_use - RED_ZONE_BYTES - sizeof lent->kept) & ~(unsigned long)(ALIGNED - 1);
+    struct iovec to = {&lent->kept, letter_size(lent->count)}, from = {(void *)at, to.iov_len};
+    lent->borrowed = process_vm_readv(lent->tid, &to, 1, &from, 1, 0) == (ssize_t)to.iov_len;
+    if (lent->borrowed)
+        lent->page = (long)at;
+}
+
+static void give_back(struct lent *lent)
+{
+    if (lent->borrowed)
+        put(lent, &lent->kept, letter_size(lent->count));
 }
 
 /* -- the steps: what each calls, when it is to be made, and where its result goes ---------------------------------- */
@@ -83,10 +73,9 @@ struct call {
 
 static bool call_map(const struct lent *lent, struct call *call)
 {
-    (void)lent;
     *call = (struct call){SYS_mmap, {0, PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
                                      (unsigned long)-1, 0}};
-    return true;
+    return !lent->borrowed;
 }
 
 static bool call_socket(const struct lent *lent, struct call *call)
@@ -98,7 +87,7 @@ static bool call_socket(const struct lent *lent, struct call *call)
 static bool call_send(const struct lent *lent, struct call *call)
 {
     *call = (struct call){SYS_sendmsg, {(unsigned long)lent->socket,
-                                        there(lent, offsetof(struct letter, message)), MSG_DONTWAIT}};
+                                        letter_message((unsigned long)lent->page), MSG_DONTWAIT}};
     return lent->error == 0 && put_letter(lent);
 }
 
@@ -111,7 +100,7 @@ static bool call_close(const struct lent *lent, struct call *call)
 static bool call_unmap(const struct lent *lent, struct call *call)
 {
     *call = (struct call){SYS_munmap, {(unsigned long)lent->page, PAGE_BYTES}};
-    return lent->page > 0;
+    return lent->page > 0 && !lent->borrowed;
 }
 
 static const struct {
@@ -154,9 +143,10 @@ static enum lent_state make_call(const struct lent *lent, const struct call *cal
     return registers_write(lent->tid, &registers) < 0 ? LENT_LOST : goes_on(lent, 0);
 }
 
-static enum lent_state let_go(const struct lent *lent)
+static enum lent_state let_go(struct lent *lent)
 {
     uint64_t mask = lent->saved_mask;
+    give_back(lent);
     if (registers_write(lent->tid, &lent->saved) < 0)
         return LENT_LOST;
     ptrace(PTRACE_SETSIGMASK, lent->tid, sizeof mask, &mask);
@@ -219,6 +209,7 @@ enum lent_state lent_begin(struct lent *lent)
         return LENT_LOST;
     if (!registers_is_call(lent->tid, lent->call))
         return LENT_LOST;
+    borrow_stack(lent);
     errno = EAGAIN;
     return registers_may_call(lent->tid, &lent->saved) && block_signals(lent) ? make_step(lent) : LENT_LOST;
 }
@@ -258,7 +249,7 @@ static enum lent_state on_call(struct lent *lent)
     lent->inside = !lent->inside;
     if (!lent->inside)
         return take_result(lent);
-    return lent->step == LENT_UNMAP ? leave(lent) : goes_on(lent, 0); /* nobody asks for its result */
+    return lent->step == LENT_UNMAP ? leave(lent) : goes_on(lent, 0); /* the last one: nobody asks for its result */
 }
 
 enum lent_state lent_goes_on(struct lent *lent, int status)

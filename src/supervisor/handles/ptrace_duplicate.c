@@ -38,6 +38,7 @@ static struct {
     pid_t pid, tid;
     unsigned long call; /* where it made its calls */
     bool stepping;      /* and how */
+    unsigned long stack;
 } last;
 
 /* No thread of it could be stopped just now: its other handles are not waited for in vain, too. */
@@ -171,10 +172,12 @@ static bool may_lend(pid_t pid, struct lent *lent)
 {
     struct lender_traits traits;
     lent->stepping = last.stepping;
+    lent->stack = last.stack;
     if (last.pid == pid && last.tid == lent->tid)
         return true;
-    lender_read_traits(lent->tid, &traits);
+    lender_read_traits(pid, lent->tid, &traits);
     lent->stepping = !traits.ignores_trap;
+    lent->stack = traits.stack;
     return !traits.is_filtered;
 }
 
@@ -190,6 +193,7 @@ static int pass(pid_t pid, pid_t tid, int status, struct lent *lent)
     last.tid = tid;
     last.call = lent->call;
     last.stepping = lent->stepping;
+    last.stack = lent->stack;
     return 0;
 }
 

@@ -83,7 +83,7 @@ static bool is_of_another_architecture(pid_t pid, struct text *text)
 static bool has_own_filter(pid_t pid, struct text *text)
 {
     struct lender_traits traits;
-    lender_read_traits(pid, &traits);
+    lender_read_traits(pid, pid, &traits);
     if (traits.is_filtered)
         text_add(text, "process %d has a seccomp filter of its own: a call that it does not allow might end it", pid);
     return traits.is_filtered;

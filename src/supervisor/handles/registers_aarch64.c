@@ -23,6 +23,11 @@ long registers_result(const struct registers *registers)
     return (long)registers->user.regs[0];
 }
 
+unsigned long registers_stack(const struct registers *registers)
+{
+    return registers->user.sp;
+}
+
 /* Only at a call of its own, before or behind it: any other moment may have values in vector registers that no system
  * call keeps (Documentation/arch/arm64/sve.rst, 4). */
 bool registers_may_call(pid_t tid, const struct registers *registers)

@@ -17,6 +17,12 @@ long registers_result(const struct registers *registers)
     return -1;
 }
 
+unsigned long registers_stack(const struct registers *registers)
+{
+    (void)registers;
+    return 0;
+}
+
 bool registers_may_call(pid_t tid, const struct registers *registers)
 {
     (void)tid, (void)registers;

@@ -30,6 +30,11 @@ long registers_result(const struct registers *registers)
     return (long)registers->user.rax;
 }
 
+unsigned long registers_stack(const struct registers *registers)
+{
+    return registers->user.rsp;
+}
+
 /* A critical section of rseq(2) is told by where the thread stands, and has no system calls in it: one that is called
  * away from it would go on as if it had never been interrupted. */
 static bool is_in_critical_section(pid_t tid)
