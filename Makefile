@@ -99,9 +99,10 @@ check-hands:
 	@$(MAKE) -s all apps
 	@tests/check_hands.py --adoptions $(ADOPTIONS) $(if $(FRESH),--fresh) $(if $(ONLY),--only '$(ONLY)')
 
-# What differs between processors, compiled for the other one that we know. Nothing is linked: its libraries are not needed.
+# What differs between processors, compiled for the other one that we know. Nothing is linked, so no library is needed.
 CROSS ?= aarch64-linux-gnu-gcc
-CROSS_OBJECTS := $(patsubst %.c,$(B)/obj-cross/%.o,$(wildcard src/common/*.c src/supervisor/app/*.c src/supervisor/handles/*.c))
+CROSS_SOURCES := $(wildcard src/common/*.c src/supervisor/app/*.c src/supervisor/handles/*.c)
+CROSS_OBJECTS := $(CROSS_SOURCES:%.c=$(B)/obj-cross/%.o)
 $(B)/obj-cross/%.o: %.c
 	@mkdir -p $(@D)
 	$(Q)$(CROSS) $(ALL_CFLAGS) -Werror -MMD -MP -c -o $@ $<

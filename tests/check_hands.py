@@ -23,8 +23,8 @@ TABLE = os.path.join(HERE, "figures", "hands.md")
 APPS = (adoptions.NODE, adoptions.PYTHON, adoptions.GO, adoptions.JVM)
 # How many of all: an app with pauses is there for the time alone.
 SHARES = {"full load": 1.0, "pauses": 0.1}
-COLUMNS = ("adoptions", "handles", "mean_us", "median_us", "p99_us", "longest_us", "not_at_once", "transactions", "errors",
-           "not_on_the_server")
+COLUMNS = ("adoptions", "handles", "mean_us", "median_us", "p99_us", "longest_us", "not_at_once", "transactions",
+           "errors", "not_on_the_server")
 
 
 def load(fresh):
@@ -46,7 +46,8 @@ def is_good(found):
 
 
 def row_names(word=""):
-    return [(f"{app.name} | {name}", app, name) for app in APPS for name in adoptions.LOADS if word in f"{app.name} | {name}"]
+    return [(f"{app.name} | {name}", app, name) for app in APPS for name in adoptions.LOADS
+            if word in f"{app.name} | {name}"]
 
 
 def table(kept):
@@ -61,10 +62,11 @@ def write_table(kept):
     lines = list(table(kept))
     with open(TABLE, "w", encoding="utf-8") as file:
         file.write("# Duplicates by ptrace, while the app works\n\nWritten by `make check-hands`. An adoption is one stop "
-                   f"of one thread, which sends all sockets of the app at once; {adoptions.GAP_US / 1000:g} ms from one "
-                   f"to the next. {os.cpu_count()} cores, the servers on the same machine. Not at once: no thread of the "
-                   "app could be\nhad within the limits, so that it was tried again. What the columns about the app mean: "
-                   "`tests/system/adoptions.py`.\n\n" + "\n".join(lines) + "\n")
+                   "of one thread, which sends all sockets of the app at once;\n"
+                   f"{adoptions.GAP_US / 1000:g} ms from one to the next. {os.cpu_count()} cores, the servers on the same "
+                   "machine. Not at once: no thread of the app could be had\nwithin the limits, so that it was tried "
+                   "again. The loads, and what the columns about the app mean: `tests/system/adoptions.py`.\n\n"
+                   + "\n".join(lines) + "\n")
     print("\n".join(lines))
     bad = [name for name, found in kept.items() if not is_good(found)]
     print("".join(f"not as promised: {name}\n" for name in bad), end="")

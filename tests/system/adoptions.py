@@ -19,8 +19,8 @@ LANES = 50
 GAP_US = 1500
 NAMED = {app.name: app for app in APPS}
 NODE, PYTHON, GO, JVM = (NAMED[name] for name in ("node, pg, ioredis", "threads, Python", "pgx", "JVM, by signal"))
-# All lanes at full load, which is more than the machine can do; and as many transactions a second as the hold rows make,
-# spread over all of them.
+# All lanes at full load, which is more than the machine can do; and as many transactions a second as the hold rows
+# make, spread over all lanes.
 LOADS = {"full load": {}, "pauses": {"SHORTEST_MS": "100", "LONGEST_MS": "250"}}
 
 

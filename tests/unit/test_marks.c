@@ -316,7 +316,7 @@ START_TEST(gone_sockets_are_forgotten)
     for (int i = 0; i < LOOKS; i++)
         look(NULL, 0);
     ck_assert_uint_eq(marks.count, 0);
-    ck_assert(!marks.has_spare);
+    ck_assert(!marks.reserve.kept);
 }
 END_TEST
 

@@ -20,7 +20,7 @@ struct lender_traits {
     int filters;       /* seccomp: how many it has; -1: not known */
     bool is_filtered;  /* it has one that this process has not, which may forbid calls, or end it for them */
     bool ignores_trap; /* SIGTRAP, or it is not known: then it is not to get one */
-    unsigned long stack; /* where the stack of the process begins, if it is the main thread; 0: it is not, or not known */
+    unsigned long stack; /* where the stack of the process begins, if this is its main thread; 0: not, or not known */
 };
 void lender_read_traits(pid_t pid, pid_t tid, struct lender_traits *traits);
 

@@ -37,8 +37,8 @@ struct lent {
 enum lent_state { LENT_GOES_ON, LENT_DONE, LENT_LOST };
 
 /* The thread stands in its first stop after PTRACE_INTERRUPT. `lent` has tid, call, fds, count, `to`,
- * stepping and stack; the rest is zero. Returns LENT_GOES_ON; or LENT_LOST and errno: EAGAIN (not from where it stands), ENOSYS, ESRCH: nothing has been
- * changed. */
+ * stepping and stack; the rest is zero. Returns LENT_GOES_ON; or LENT_LOST and errno: EAGAIN (not from where it
+ * stands), ENOSYS, ESRCH: nothing has been changed. */
 enum lent_state lent_begin(struct lent *lent);
 
 /* It stopped again; `status` as in waitid(2) of a traced thread. LENT_DONE: it has been let go, and is as it was

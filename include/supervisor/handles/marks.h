@@ -1,7 +1,7 @@
 /* The marks on an app's sockets: cork, brake, step. Each is set through a duplicate that lives for that call only
- * (by ptrace: for a few dozen such calls, since one stop of the app brings them all), and every one that is set is remembered until it is off or its socket is gone: marks_let_go() leaves no socket of a
- * living app marked. Two descriptors are kept in reserve while anything is marked, so that it can do so whatever else
- * is open.
+ * (by ptrace: for a few dozen such calls, since one stop of the app brings them all), and every mark that is set is
+ * remembered until it is off or its socket is gone: marks_let_go() leaves no socket of a living app marked. Two
+ * descriptors are kept in reserve while anything is marked, so that it can do so whatever else is open.
  *
  * What the app had set by itself: SO_RCVLOWAT goes back to it. TCP_NODELAY is back before a step returns. TCP_CORK
  * goes off, also when it was the app's: its bytes then leave a little earlier than it meant. */
@@ -12,6 +12,7 @@
 #include <stddef.h>
 
 #include "supervisor/handles/batch.h"
+#include "supervisor/handles/reserve.h"
 #include "supervisor/handles/socket.h"
 #include "supervisor/hold/hold.h"
 #include "wire/message.h"
@@ -39,8 +40,7 @@ struct marks {
     size_t count, room;
     bool nudge;          /* as marks_let_go() says */
     int64_t until_us;    /* while marks are taken off: how long a duplicate is tried for; 0: once */
-    bool has_spare;
-    int spare[2];
+    struct reserve reserve;
     /* the orders of this round, between marks_begin() and marks_end() */
     const struct handle_row *rows;
     const struct hold_order *orders;

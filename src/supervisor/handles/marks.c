@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <sys/eventfd.h>
 
 #include "common/clock.h"
 #include "common/fd.h"
@@ -12,30 +11,7 @@
 #define PATIENCE_US INT64_C(20000)
 enum { MISSED_MOST = 3 };
 
-/* -- the reserve: a pidfd and a duplicate are all that a mark takes ------------------------------------------------ */
-
-static void give_spare(struct marks *marks)
-{
-    if (!marks->has_spare)
-        return;
-    fd_close(&marks->spare[0]);
-    fd_close(&marks->spare[1]);
-    marks->has_spare = false;
-}
-
-static bool keep_spare(struct marks *marks)
-{
-    if (marks->has_spare)
-        return true;
-    int first _cleanup_close_ = eventfd(0, EFD_CLOEXEC);
-    int second _cleanup_close_ = first < 0 ? -1 : eventfd(0, EFD_CLOEXEC);
-    if (second < 0)
-        return false;
-    marks->spare[0] = first;
-    marks->spare[1] = second;
-    first = second = -1;
-    return marks->has_spare = true;
-}
+/* -- one duplicate, with the reserve if need be -------------------------------------------------------------------- */
 
 /* Nothing is marked without the reserve that takes the mark off again. */
 static int take(struct marks *marks, pid_t pid, int fd, uint64_t inode)
@@ -43,7 +19,7 @@ static int take(struct marks *marks, pid_t pid, int fd, uint64_t inode)
     int taken = batch_hand_out(&marks->batch, pid, fd, inode, marks->until_us);
     if (taken >= 0 || errno != EMFILE)
         return taken;
-    give_spare(marks);
+    reserve_give(&marks->reserve);
     return duplicate_take_until(pid, fd, inode, marks->until_us);
 }
 
@@ -51,7 +27,7 @@ static void put_back(struct marks *marks, int *fd)
 {
     fd_close(fd);
     int error = errno;
-    keep_spare(marks);
+    reserve_keep(&marks->reserve);
     errno = error;
 }
 
@@ -215,7 +191,7 @@ int marks_apply(struct marks *marks, const struct handle_row *row, const struct 
     *noted = false;
     if (!changes(marked, order))
         return 0;
-    if (!keep_spare(marks) && !marked)
+    if (!reserve_keep(&marks->reserve) && !marked)
         return -1;
     batch_orders(marks, order);
     int fd = take(marks, row->pid, row->fd, row->inode);
@@ -307,9 +283,9 @@ static void clear_elsewhere(struct marks *marks, bool all)
     size_t count = list_lost(marks, all, lost, holders);
     if (count == 0)
         return;
-    give_spare(marks); /* the walk takes two descriptors, too */
+    reserve_give(&marks->reserve); /* the walk takes two descriptors, too */
     holders_find(holders, count);
-    keep_spare(marks);
+    reserve_keep(&marks->reserve);
     for (size_t i = 0; i < count; i++)
         clear_there(marks, lost[i], &holders[i]);
 }
@@ -389,7 +365,7 @@ void marks_follow(struct marks *marks, const struct handle_row *rows, size_t cou
     if (some_missed)
         clear_missed(marks, MISSED_MOST, false);
     if (marks->count == 0)
-        give_spare(marks);
+        reserve_give(&marks->reserve);
 }
 
 size_t marks_let_go(struct marks *marks, bool *nudge)
@@ -400,14 +376,14 @@ size_t marks_let_go(struct marks *marks, bool *nudge)
     *nudge = marks->nudge;
     marks->nudge = false;
     if (marks->count == 0)
-        give_spare(marks);
+        reserve_give(&marks->reserve);
     return failed;
 }
 
 void marks_finish(struct marks *marks)
 {
     batch_finish(&marks->batch);
-    give_spare(marks);
+    reserve_give(&marks->reserve);
     free(marks->list);
     *marks = (struct marks){0};
 }
