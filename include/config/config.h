@@ -16,6 +16,21 @@ enum stop_order { ORDER_DRAIN_FIRST, ORDER_SIGNAL_FIRST };
 enum stop_end { END_SIGNAL, END_KILL };
 enum log_format { LOG_FORMAT_TEXT };
 
+/* What a hook does. `text` holds `count` strings, each with its NUL: the arguments of a list, else the one string. */
+enum config_command_kind { COMMAND_NONE, COMMAND_SHELL, COMMAND_LIST, COMMAND_URL };
+enum { COMMAND_ARGUMENTS = 32 };
+struct config_command {
+    enum config_command_kind kind;
+    unsigned count;
+    size_t used;                 /* bytes of text */
+    char text[768];
+};
+enum config_hook_name { HOOK_PRE_START, HOOK_ANNOUNCE, HOOK_POST_STOP, HOOKS };
+struct config_hook {
+    struct config_command command;
+    int64_t timeout_us;
+};
+
 struct config_target {
     char name[WIRE_NAME];
     enum target_kind kind;
@@ -34,7 +49,7 @@ struct config_origin {
     unsigned line, column; /* FROM_FILE: of the value in config.file */
     const char *written;
 };
-enum { CONFIG_KEYS = 25 }; /* rows of config/keys.h; asserted there */
+enum { CONFIG_KEYS = 34 }; /* rows of config/keys.h; asserted there */
 
 /* Numbers to numbers: signals, exit codes. What is not in it stays as it is. */
 struct config_map {
@@ -84,6 +99,11 @@ struct config {
     int64_t leak_stale_us;       /* an idle handle unused for longer is reported as stale */
     int64_t leak_transaction_us; /* a transaction idle for longer at the signal is not waited for */
     bool report_query_text;
+
+    struct config_hook hooks[HOOKS];
+    bool pre_start_required;     /* its failure keeps the app from starting */
+    char wait_for[512];          /* names of targets with blanks between, or "all"; empty: none */
+    int64_t wait_for_timeout_us;
 
     struct config_target targets[WIRE_TARGETS];
     size_t target_count;

@@ -19,6 +19,8 @@ enum key_type {
     KEY_SEQUENCE,    /* struct config_sequence */
     KEY_USER,     /* char[]: as user_look_up() takes it */
     KEY_LISTEN,   /* char[]: "ADDRESS:PORT" or "unix:PATH" */
+    KEY_HOOK,     /* struct config_command */
+    KEY_TARGETS,  /* char[]: names of targets with blanks between, or "all" */
     KEY_TYPES
 };
 

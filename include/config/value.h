@@ -14,8 +14,8 @@ struct config *value_place(struct config *config, const struct key *key, enum co
  * -1 and what is wrong with the value ("'10 sec' is not a duration: write …"): the caller says where it stood. */
 int value_set(struct config *config, const struct key *key, const char *text, struct error *error);
 
-/* Lists and maps (KEY_SIGNALS, KEY_SIGNAL_MAP, KEY_EXIT_CODES, KEY_SEQUENCE): first clear, then add each. An item is
- * "TERM", "INT 3s" or, of a map, "TERM:QUIT". */
+/* Lists and maps (KEY_SIGNALS, KEY_SIGNAL_MAP, KEY_EXIT_CODES, KEY_SEQUENCE, KEY_HOOK, KEY_TARGETS): first clear, then
+ * add each. An item is "TERM", "INT 3s", an argument or, of a map, "TERM:QUIT". */
 bool value_has_items(const struct key *key);
 bool value_is_map(const struct key *key);
 void value_clear_items(struct config *config, const struct key *key);
@@ -23,6 +23,9 @@ int value_add_item(struct config *config, const struct key *key, const char *ite
 
 /* As value_set(), but a map keeps what is in it already: for an option that is given again. */
 int value_set_more(struct config *config, const struct key *key, const char *text, struct error *error);
+
+/* Is it shown as a list or a map, so that value_format() is YAML already? */
+bool value_is_list(const struct config *config, const struct key *key);
 
 /* Appends the value as value_set() takes it, unquoted. */
 void value_format(const struct config *config, const struct key *key, struct text *text);

@@ -14,6 +14,7 @@
 #include "config/print.h"
 #include "config/targets.h"
 #include "config/value.h"
+#include "config/wait_for.h"
 
 static void apply_defaults(struct config *config)
 {
@@ -120,5 +121,7 @@ int config_load(struct config *config, const struct config_option *options, size
     name_instance(config);
     if (errors->count == 0)
         check_together(config, errors);
+    if (errors->count == 0)
+        wait_for_check(config, errors);
     return errors->count > 0 ? -1 : 0;
 }

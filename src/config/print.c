@@ -151,12 +151,12 @@ static void print_target(const struct config *config, const struct config_target
 /* The default of `instance` is made up: shown as what it was made of. */
 static void print_key(const struct config *config, const struct key *key, const char *name, FILE *stream)
 {
-    char value[3000], scalar[3000], from[300]; /* exit_codes may be long, others are not */
+    char value[3000], scalar[4000], from[300]; /* exit_codes may be long, others are not */
     struct text value_text = text_in(value, sizeof value), text = text_in(scalar, sizeof scalar);
     struct text origin = text_in(from, sizeof from);
     bool made_up = key->type == KEY_NAME && config->origins[key - keys].source == FROM_DEFAULT;
     value_format(config, key, &value_text);
-    if (value_has_items(key))
+    if (value_is_list(config, key))
         text_add(&text, "%s", value); /* a list or a map */
     else
         print_scalar(made_up ? "" : value, &text);

@@ -12,6 +12,7 @@
 #include "config/duration.h"
 #include "config/errors.h"
 #include "config/nearest.h"
+#include "config/value_hooks.h"
 #include "config/value_lists.h"
 
 static void *field(const struct config *config, const struct key *key)
@@ -313,6 +314,8 @@ static const struct type {
     [KEY_SEQUENCE] = {set_items, sequence_format, sequence_describe, sequence_clear, sequence_add, false},
     [KEY_USER] = {set_user, format_text, describe_user},
     [KEY_LISTEN] = {set_listen, format_text, describe_listen},
+    [KEY_HOOK] = {hook_value_set, hook_value_format, hook_value_describe, hook_value_clear, hook_value_add, false},
+    [KEY_TARGETS] = {set_items, target_names_format, target_names_describe, target_names_clear, target_name_add, false},
 };
 _Static_assert(sizeof types / sizeof *types == KEY_TYPES, "a row a type");
 
@@ -329,6 +332,13 @@ bool value_has_items(const struct key *key)
 bool value_is_map(const struct key *key)
 {
     return types[key->type].is_map;
+}
+
+/* A hook may be a list, and may be a string. */
+bool value_is_list(const struct config *config, const struct key *key)
+{
+    const struct config_command *command = field(config, key);
+    return value_has_items(key) && (key->type != KEY_HOOK || command->kind == COMMAND_LIST);
 }
 
 void value_clear_items(struct config *config, const struct key *key)
