@@ -33,7 +33,7 @@ struct way {
  * with a sequence of signals. */
 static enum lifecycle_event event_of(char letter)
 {
-    static const char letters[] = "SEDRsmfxatlbwd"; /* in the order of the enum */
+    static const char letters[] = "SEDRnsmfxatlbwd"; /* in the order of the enum */
     return (enum lifecycle_event)(strchr(letters, letter) - letters);
 }
 
@@ -300,6 +300,7 @@ static struct lifecycle_settings any_settings(void)
     struct lifecycle_settings any = {.grace_us = graces[dice(8)], .settle_us = dice(3) * 700 * MS,
                                      .drain_hold_us = dice(20) * S, .has_targets = dice(5) != 0,
                                      .signal_first = dice(5) == 0, .end_by_kill = dice(5) == 0,
+                                     .announce_us = dice(3) * dice(5) * S,
                                      .sequence_count = dice(LIFECYCLE_SEQUENCE_MOST + 1)};
     for (unsigned i = 0; i < any.sequence_count; i++)
         any.sequence_us[i] = (i ? any.sequence_us[i - 1] : 0) + 1 + dice(2) * dice(4000) * MS;

@@ -62,6 +62,11 @@ static void set_settle(struct player *player, const char *value)
     player->settings.settle_us = read_time(player, value);
 }
 
+static void set_announce(struct player *player, const char *value)
+{
+    player->settings.announce_us = read_time(player, value);
+}
+
 static void set_drain_hold(struct player *player, const char *value)
 {
     player->settings.drain_hold_us = read_time(player, value);
@@ -106,7 +111,7 @@ static const struct {
 } settings[] = {
     {"grace", set_grace},     {"settle", set_settle},   {"drain.hold", set_drain_hold},    {"order", set_order},
     {"end", set_end},         {"targets", set_targets}, {"ends-at-once", set_ends_at_once},
-    {"no-hands", set_no_hands}, {"sequence", set_sequence},
+    {"no-hands", set_no_hands}, {"sequence", set_sequence}, {"announce", set_announce},
 };
 
 static bool read_setting(struct player *player, const char *word, const char *value)

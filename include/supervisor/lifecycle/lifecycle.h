@@ -4,7 +4,7 @@
  * The phases, what each waits for and what ends it:
  *
  *   RUNNING     the app runs.                                 a stop signal, `drain`, the end of the app
- *   ANNOUNCING  readiness says no; balancers look away.       stop.settle passed
+ *   ANNOUNCING  readiness says no; balancers look away.       stop.settle passed, and the hook has ended or had its time
  *   DRAINING    the intake dries up.                          no request in progress, or its share of the time
  *   HOLDING     looks follow each other, until all is still.  still, or the hold deadline (what is in flight then is
  *                                                             given up, and a second, short one for the rest)
@@ -39,6 +39,7 @@ enum lifecycle_event {
     EVENT_ESCALATE,       /* another stop signal, ^C twice, `drain --now`: on to the next phase */
     EVENT_DRAIN,          /* `lastcall drain` */
     EVENT_RESUME,         /* `lastcall resume` */
+    EVENT_ANNOUNCED,      /* the hook that announces the stop has ended, or could not be started */
     EVENT_STILL,          /* a look found nothing in flight */
     EVENT_MOVING,         /* a look found something in flight, or could not know */
     EVENT_FROZEN,         /* every process of the tree is seen stopped */
@@ -86,6 +87,7 @@ enum { LIFECYCLE_SEQUENCE_MOST = 8 };
 
 struct lifecycle_settings {
     int64_t grace_us, settle_us, drain_hold_us;
+    int64_t announce_us;  /* how long the hook that announces the stop may take; 0: there is none */
     bool has_targets;     /* nothing to look at: HOLDING is passed through */
     bool signal_first;    /* stop.order */
     bool end_by_kill;     /* stop.end */
@@ -109,6 +111,7 @@ struct lifecycle {
     int64_t began_us;          /* of the stop, or of the drain that preceded it; 0: none */
     int64_t drained_until_us;  /* until when a let-go drain's clock still counts for the signal that follows; 0: none */
     int64_t deadline_us;       /* of this phase; INT64_MAX: none */
+    int64_t settled_us;        /* ANNOUNCING: when stop.settle has passed */
     struct lifecycle_deadlines deadlines;
     bool drain_only;           /* `drain` was asked, no stop signal came yet */
     bool ends_at_once;         /* set by the loop: the signal would end the app at once: it may be held for longer */

@@ -157,12 +157,20 @@ static void begin_clock(struct lifecycle *l, int64_t now)
     divide_rest(l, now);
 }
 
+/* What the drain waits for the hook, at most: its own timeout, and half of what is left until the hold's deadline. A hook
+ * that hangs must not cost the transactions the time that they need after it. */
+static int64_t announce_limit(const struct lifecycle *l, int64_t now)
+{
+    return least(l->settings.announce_us, most(l->deadlines.hold - now, 0) / 2);
+}
+
 static void enter_announcing(struct lifecycle *l, int64_t now, struct lifecycle_actions *actions, const char *why)
 {
     begin_clock(l, now);
     l->kill_next = l->settings.end_by_kill;
     l->gave_up = l->last_chance = l->signalled = l->alone = false;
-    enter(l, PHASE_ANNOUNCING, least(now + l->settings.settle_us, l->deadlines.hold), why);
+    l->settled_us = least(now + l->settings.settle_us, l->deadlines.hold);
+    enter(l, PHASE_ANNOUNCING, most(l->settled_us, now + announce_limit(l, now)), why);
     add(actions, ACTION_ANNOUNCE);
     if (!l->drain_only && l->settings.signal_first)
         enter_signalled(l, now, actions, "stop.order is signal-first");
@@ -274,6 +282,13 @@ void cell_tree_ended_early(struct lifecycle *l, int64_t now, struct lifecycle_ac
     call_off(l, actions);
     add(actions, ACTION_LOOK_STOP);
     enter_sweeping(l, actions, "the app ended by itself");
+}
+
+/* Balancers look away when both are over: their time, and the hook that tells them. */
+void cell_announced(struct lifecycle *l, int64_t now, struct lifecycle_actions *actions)
+{
+    (void)actions;
+    l->deadline_us = least(l->deadline_us, most(l->settled_us, now));
 }
 
 /* The intake is not watched yet: DRAINING has nothing to wait for, and is over at once. */
