@@ -1,6 +1,8 @@
 /* The supervisor's state, shared by the files of src/supervisor/ and by nothing else.
  *
  *   start.c     what comes before the app
+ *   before.c    … and what is waited for before it: a hook, servers
+ *   hooks.c     commands and URLs of the configuration at their moments
  *   loop.c      events in, phases, actions out: the one file that knows libev and the phases
  *   actions.c   action → call
  *   children.c  signals and the ends of processes → events
@@ -24,6 +26,8 @@
 #include "supervisor/lifecycle/lifecycle.h"
 #include "supervisor/platform/agent_keeper.h"
 #include "supervisor/platform/control_server.h"
+#include "supervisor/platform/hook.h"
+#include "supervisor/platform/hook_variables.h"
 #include "supervisor/platform/notify.h"
 #include "supervisor/report/record.h"
 #include "supervisor/supervisor.h"
@@ -47,6 +51,19 @@ struct last_look {
     int64_t at_us;           /* when they came; 0: none came yet */
     bool seen;               /* the sockets and their owners could be seen */
     bool frozen;             /* the app stood still */
+};
+
+/* The hooks, and lastcall-agent --wait, which is run like one. */
+struct supervisor_hooks {
+    struct hook of[HOOKS];
+    struct hook waiter;
+    struct hook_variables variables;
+    struct {
+        bool reached;
+        char why[256];       /* the last that was heard of it; empty: nothing yet */
+    } waited[WIRE_TARGETS];
+    bool before;             /* the app is not started yet */
+    bool leave;              /* all else is done: post_stop alone is waited for */
 };
 
 struct supervisor {
@@ -73,6 +90,7 @@ struct supervisor {
     bool no_freeze;          /* too many processes: the last look is at a running app */
     struct delivery delivery;
 
+    struct supervisor_hooks hooks;
     struct agent_keeper *keeper;
     struct control_server *control;
     struct notify *notify;
@@ -114,6 +132,29 @@ int supervisor_check_sequence(const struct config *config, struct error *error);
 
 /* actions.c */
 void action_do(struct supervisor *s, enum lifecycle_action action);
+/* The report where it is to be written, once post_stop has ended or there is none. */
+void actions_finish_report(struct supervisor *s);
+
+/* before.c: 0, or -1: the app is not to be started, and exit_code says why. */
+int before_app(struct supervisor *s);
+void before_take_stop_signal(struct supervisor *s, int signo);
+
+/* hooks.c */
+int hooks_init(struct supervisor *s); /* -1 and ENOMEM */
+void hooks_finish(struct supervisor *s);
+bool hooks_has(const struct config *config, enum config_hook_name which);
+void hooks_start(struct supervisor *s, enum config_hook_name which, int64_t timeout_us);
+void hooks_announce(struct supervisor *s);
+/* `report`: the file it was written to, or NULL. When it has ended, actions_finish_report() follows. */
+void hooks_post_stop(struct supervisor *s, const char *report);
+/* True: supervisor_leave() is called when it has ended. */
+bool hooks_wait_for_post_stop(struct supervisor *s);
+void hooks_cut(struct supervisor *s); /* the stop is over: announce, too */
+void hooks_record(struct supervisor *s);
+bool hooks_reaped(struct supervisor *s, const struct reaped *reaped);
+/* Of the grace: what is kept for post_stop, and what must be left when it has ended. */
+int64_t hooks_share_us(const struct config *config);
+int64_t hooks_reserve_us(const struct config *config);
 
 /* children.c */
 void children_take_signals(struct supervisor *s);

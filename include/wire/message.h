@@ -13,6 +13,8 @@
  *                        ENDED: one for each END
  *
  * `lastcall-agent --probe` (for `lastcall doctor`) gets SETTINGS, TARGET × n, READY, answers by FOUND × n, and ends.
+ * `--wait NAME…` (wait_for) hears the same, and says FOUND_REACHED of those targets, no and no and at last yes; it ends
+ * when all have answered. `--call "METHOD URL"` (a hook) hears nothing, and says FOUND_CALLED once.
  *
  * The agent states facts and decides nothing about the app. Times are microseconds of CLOCK_MONOTONIC on this host
  * unless a name says otherwise; -1 means "not known" in every signed field. */
@@ -92,7 +94,8 @@ struct message_look {
     uint8_t want_text;      /* 1: rows carry the query text */
     uint8_t with_own;       /* 1: sockets that only the supervisor still holds (its duplicates) have rows, too */
     uint8_t whole;          /* 1: all sockets are looked at, however long that takes: no handle is missed */
-    uint8_t reserved[5];
+    uint8_t reserved;
+    int32_t left_out;       /* a child of the supervisor that is not the app's, nor what descends from it; 0: none */
 };
 
 /* Where a target stands. One for each target with each look. */
@@ -216,6 +219,7 @@ enum found_what {
     FOUND_TRACKS,      /* postgres: track_activities; the states of sessions are told */
     FOUND_SEES_OTHERS, /* postgres: other roles' sessions, too; text: our role, as SQL writes it */
     FOUND_ENDS_OTHERS, /* postgres: the same for ending them; pgbouncer: an admin; redis: CLIENT KILL */
+    FOUND_CALLED,      /* of `lastcall-agent --call`: did the URL answer with a code of success? no: text says why */
     FOUND_KINDS
 };
 enum found_answer { FOUND_UNKNOWN, FOUND_NO, FOUND_YES };

@@ -2,7 +2,8 @@
  *
  * One loop, nothing waits. It decides nothing, touches no socket of the app, and lives as long as the channel on
  * descriptor 3 does: no signal but SIGKILL ends it, since a signal to the process group (^C, `docker stop`) comes when
- * the supervisor needs it most. With --probe it tells `lastcall doctor` what it finds here, and ends: agent/probe.h. */
+ * the supervisor needs it most. With a mode (agent/probe.h,
+ * agent/call.h, agent/wait.h) it does that one thing, tells what it found, and ends. */
 #include <errno.h>
 #include <ev.h>
 #include <fcntl.h>
@@ -13,9 +14,11 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "agent/call.h"
 #include "agent/link.h"
 #include "agent/probe.h"
 #include "agent/sampler.h"
+#include "agent/wait.h"
 #include "common/fd.h"
 #include "common/log.h"
 
@@ -144,21 +147,51 @@ static int run(void)
     return agent.exit_code;
 }
 
+static int run_probe(char *const *words)
+{
+    (void)words;
+    return probe_run(CHANNEL_FD);
+}
+
+static int run_call(char *const *words)
+{
+    return call_run(CHANNEL_FD, words[0]);
+}
+
+static int run_wait(char *const *words)
+{
+    return wait_run(CHANNEL_FD, words);
+}
+
+static const struct mode {
+    const char *word;
+    int least, most; /* words that follow */
+    int (*run)(char *const *words);
+} modes[] = {{"--probe", 0, 0, run_probe}, {"--call", 1, 1, run_call}, {"--wait", 1, WIRE_TARGETS, run_wait}};
+
+static const struct mode *mode_of(int argc, char **argv)
+{
+    for (size_t i = 0; argc > 1 && i < sizeof modes / sizeof *modes; i++)
+        if (strcmp(argv[1], modes[i].word) == 0 && argc - 2 >= modes[i].least && argc - 2 <= modes[i].most)
+            return &modes[i];
+    return NULL;
+}
+
 int main(int argc, char **argv)
 {
     if (argc == 2 && strcmp(argv[1], "--version") == 0)
         return printf("lastcall-agent %s\n", LASTCALL_VERSION) < 0;
-    bool probe = argc == 2 && strcmp(argv[1], "--probe") == 0;
-    if (argc > 1 + probe || !has_channel()) {
+    const struct mode *mode = mode_of(argc, argv);
+    if ((argc > 1 && !mode) || !has_channel()) {
         fprintf(stderr, "lastcall-agent: started by lastcall only, its channel on descriptor 3;"
-                        " takes --version and --probe\n");
+                        " takes --version, --probe, --call URL and --wait NAME…\n");
         return EXIT_USAGE;
     }
     fcntl(CHANNEL_FD, F_SETFD, FD_CLOEXEC);
     log_init("lastcall-agent", LOG_LEVEL_INFO);
     signal(SIGPIPE, SIG_IGN);
-    if (probe)
-        return probe_run(CHANNEL_FD);
+    if (mode)
+        return mode->run(argv + 2);
     ignore_signals();
     offer_to_oom_killer();
     return run();

@@ -22,6 +22,7 @@
 #include "agent/sampler_state.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/process.h"
 #include "common/text.h"
 
 enum {
@@ -168,6 +169,7 @@ static void round_begin(struct sampler *sampler, const struct message_look *aske
                             .began_us = now,
                             .patience_us = now + PATIENCE_MS * US_PER_MS,
                             .deadline_us = now + asked->answer_ms * US_PER_MS};
+    process_leave_out(asked->left_out);
     sampler_look_at_sockets(sampler);
     for (size_t i = 0; i < sampler->probe_count; i++)
         probe_begin(&sampler->probes[i]);

@@ -12,6 +12,23 @@
 
 #include "common/fd.h"
 
+static pid_t left_out; /* see process_leave_out() */
+
+void process_leave_out(pid_t pid)
+{
+    left_out = pid;
+}
+
+pid_t process_left_out(void)
+{
+    return left_out;
+}
+
+static bool counts(pid_t pid, pid_t except)
+{
+    return pid > 0 && pid != except && pid != left_out;
+}
+
 static int tree_add(struct process_tree *tree, pid_t pid)
 {
     if (tree->count == tree->room) {
@@ -43,7 +60,7 @@ static int each_child_of_task(const char *path, pid_t except, int (*each)(void *
                 number = number * 10 + (piece[i] - '0');
                 continue;
             }
-            if (number && number != except && (result = each(context, number)) != 0)
+            if (counts(number, except) && (result = each(context, number)) != 0)
                 return result;
             number = 0;
         }
@@ -134,7 +151,7 @@ static int tree_add_from_parents(struct process_tree *tree, const struct parent 
                                  pid_t except)
 {
     for (size_t i = 0; i < count; i++)
-        if (all[i].ppid == parent && all[i].pid != except && tree_add(tree, all[i].pid) < 0)
+        if (all[i].ppid == parent && counts(all[i].pid, except) && tree_add(tree, all[i].pid) < 0)
             return -1;
     return 0;
 }
@@ -176,7 +193,7 @@ static int has_child_by_parents(pid_t pid, pid_t except)
     for (struct dirent *e; !found && (e = readdir(proc));) {
         struct process_stat stat;
         pid_t child = (pid_t)atoi(e->d_name);
-        found = child > 0 && child != except && process_read_stat(child, &stat) == 0 && stat.ppid == pid;
+        found = counts(child, except) && process_read_stat(child, &stat) == 0 && stat.ppid == pid;
     }
     closedir(proc);
     return found;

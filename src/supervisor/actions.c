@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "common/fd.h"
 #include "common/log.h"
 #include "common/signals.h"
 #include "supervisor/platform/termination_log.h"
@@ -21,6 +22,7 @@ static void act_announce(struct supervisor *s)
         agent_keeper_hurry(s->keeper, true);
     if (!s->lifecycle.drain_only)
         notify_stopping(s->notify, "stopping");
+    hooks_announce(s);
 }
 
 static void act_unannounce(struct supervisor *s)
@@ -225,6 +227,24 @@ static void say_report(const struct record *record)
     free(room);
 }
 
+/* Else nothing was watched, and nobody asked. */
+static bool is_reported(const struct supervisor *s)
+{
+    return s->config->target_count > 0 || s->config->report_file[0];
+}
+
+/* The hook finds the file there, with all but its own end. Where it cannot be written, that is said when it has ended. */
+static void begin_post_stop(struct supervisor *s)
+{
+    const char *path = s->config->report_file;
+    struct error error;
+    hooks_record(s);
+    record_hook(&s->record, "post_stop", "running", -1, "");
+    char *json _cleanup_free_ = path[0] ? report_json(&s->record) : NULL;
+    bool written = json && report_write_file(path, json, &error) == 0;
+    hooks_post_stop(s, written ? path : NULL);
+}
+
 static void act_report(struct supervisor *s)
 {
     sweep_finish(s);
@@ -234,9 +254,20 @@ static void act_report(struct supervisor *s)
     s->exit_code = config_mapped(&s->config->exit_codes, s->exit_code);
     s->record.lastcall_exit_code = s->exit_code;
     report_classify(&s->record);
-    if (s->config->target_count == 0 && !s->config->report_file[0])
-        return; /* nothing was watched, and nobody asked */
-    say_report(&s->record);
+    hooks_cut(s);
+    if (is_reported(s))
+        say_report(&s->record);
+    if (hooks_has(s->config, HOOK_POST_STOP))
+        begin_post_stop(s);
+    else
+        actions_finish_report(s);
+}
+
+void actions_finish_report(struct supervisor *s)
+{
+    hooks_record(s);
+    if (!is_reported(s))
+        return;
     if (s->config->report_file[0])
         write_report_file(&s->record, s->config->report_file);
     else

@@ -159,6 +159,8 @@ static void child_changed(struct supervisor *s, const struct reaped *reaped)
         supervisor_left_by_agent(s);
         return;
     }
+    if (hooks_reaped(s, reaped))
+        return;
     if (reaped->pid != s->app_pid) {
         if (s->config->log_reaped && (reaped->how == REAPED_EXITED || reaped->how == REAPED_SIGNALED))
             log_warning("reaped pid %d, which the app had left", reaped->pid);
@@ -242,9 +244,11 @@ static void take_signal(struct supervisor *s, const struct taken_signal *taken)
 {
     if (taken->signo == SIGCHLD)
         reap(s);
+    else if (begins_stop(s, taken->signo) && s->hooks.before)
+        before_take_stop_signal(s, taken->signo);
     else if (begins_stop(s, taken->signo))
         take_stop_signal(s, taken);
-    else
+    else if (!s->hooks.before) /* else nobody is there to have it */
         forward(s, taken);
 }
 

@@ -212,7 +212,9 @@ static void on_watch(struct ev_loop *loop, ev_timer *timer, int events)
 /* The agent's sessions deserve a goodbye, too: it says them when its channel is closed, and is waited for shortly. */
 void supervisor_leave(struct supervisor *s)
 {
-    int64_t left = s->lifecycle.began_us + s->lifecycle.settings.grace_us - LEAVE_RESERVE_US - clock_now_us();
+    if (hooks_wait_for_post_stop(s))
+        return;
+    int64_t left = s->lifecycle.began_us + s->config->grace_period_us - LEAVE_RESERVE_US - clock_now_us();
     s->leaving = true;
     if (s->keeper)
         agent_keeper_stop(s->keeper);
@@ -365,6 +367,7 @@ static void start_platform(struct supervisor *s)
 
 static void finish(struct supervisor *s)
 {
+    hooks_finish(s);
     control_server_destroy(s->control);
     agent_keeper_destroy(s->keeper);
     notify_destroy(s->notify);
@@ -397,7 +400,10 @@ static void take_sequence(struct lifecycle_settings *settings, const struct conf
 
 static struct lifecycle_settings settings_of(const struct config *config)
 {
-    return (struct lifecycle_settings){.grace_us = config->grace_period_us, .settle_us = config->stop_settle_us,
+    bool announces = hooks_has(config, HOOK_ANNOUNCE);
+    return (struct lifecycle_settings){.grace_us = config->grace_period_us - hooks_share_us(config),
+                                       .settle_us = config->stop_settle_us,
+                                       .announce_us = announces ? config->hooks[HOOK_ANNOUNCE].timeout_us : 0,
                                        .drain_hold_us = config->drain_hold_us,
                                        .has_targets = config->target_count > 0,
                                        .signal_first = config->stop_order == ORDER_SIGNAL_FIRST,
@@ -421,10 +427,14 @@ int supervisor_run(const struct supervisor_start *start)
     for (size_t i = 0; i < start->config->target_count; i++)
         s->kinds[i] = (uint8_t)start->config->targets[i].kind;
     s->notify = notify_create(s->loop);
+    if (hooks_init(s) == -1) {
+        log_error("cannot start: %m");
+        return s->exit_code;
+    }
     name_sessions(s);
-    if (start_app(s) == 0) {
+    start_watchers(s);
+    if (before_app(s) == 0 && start_app(s) == 0) {
         init_record(s);
-        start_watchers(s);
         start_agent(s);
         start_platform(s);
         ev_run(s->loop, 0);

@@ -53,6 +53,7 @@ static const struct field_rule look_rules[] = {
     FLAG(struct message_look, want_text),
     FLAG(struct message_look, with_own),
     FLAG(struct message_look, whole),
+    SIGNED(struct message_look, left_out, 0, INT32_MAX),
     LAST_RULE,
 };
 

@@ -26,6 +26,17 @@ void supervisor_post(struct supervisor *supervisor, enum lifecycle_event event)
     posted[event]++;
 }
 
+bool hooks_reaped(struct supervisor *supervisor, const struct reaped *reaped)
+{
+    (void)supervisor, (void)reaped;
+    return false;
+}
+
+void before_take_stop_signal(struct supervisor *supervisor, int signo)
+{
+    (void)supervisor, (void)signo;
+}
+
 void supervisor_left_by_agent(struct supervisor *supervisor)
 {
     (void)supervisor;
@@ -90,6 +101,22 @@ static void signal_went_to(pid_t pid)
     s.delivery.pids = pids;
     s.delivery.count = 1;
 }
+
+START_TEST(what_runs_beside_the_app_is_not_the_apps)
+{
+    pid_t hook = fork_waiting(), app = fork_waiting();
+    process_leave_out(hook);
+    children_kill(&s);
+    ck_assert_uint_eq(killed, 1);
+    ck_assert_int_eq(waitpid(app, NULL, 0), app);
+    children_check(&s);
+    ck_assert(posted[EVENT_TREE_ENDED] == 1 && all_posted() == 1);
+    ck_assert_int_eq(kill(hook, 0), 0);
+    process_leave_out(0);
+    children_check(&s);
+    ck_assert(posted[EVENT_APP_ENDED] == 1 && all_posted() == 2);
+}
+END_TEST
 
 /* Reading the tree has just cost so much that it may not be read again for 200 ms. */
 static void be_costly(void)
@@ -288,6 +315,7 @@ int main(void)
     tcase_add_checked_fixture(tcase, set_up, tear_down);
     tcase_add_test(tcase, while_the_main_process_lives_nothing_is_asked);
     tcase_add_test(tcase, the_last_process_ends_the_tree);
+    tcase_add_test(tcase, what_runs_beside_the_app_is_not_the_apps);
     tcase_add_test(tcase, without_procfs_the_end_is_seen_all_the_same);
     tcase_add_test(tcase, without_procfs_some_may_be_left);
     tcase_add_test(tcase, others_are_left_when_nobody_was_told);

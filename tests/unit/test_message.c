@@ -203,6 +203,7 @@ static const struct wrong_field wrong_fields[] = {
     WRONG(make_target, struct message_target, server, -2),
     WRONG(make_target, struct message_target, server, WIRE_TARGETS),
     WRONG(make_look, struct message_look, want_text, 2),
+    WRONG(make_look, struct message_look, left_out, -1),
     WRONG(make_state, struct message_target_state, target, WIRE_TARGETS),
     WRONG(make_state, struct message_target_state, up, TARGET_DOWN + 1),
     WRONG(make_state, struct message_target_state, answered, 255),

@@ -63,6 +63,13 @@ struct record_unknown {
     char what[96], why[160];
 };
 
+/* A hook that was run. */
+struct record_hook {
+    const char *name, *outcome; /* literals */
+    int64_t took_us;          /* -1: not known */
+    char why[256];            /* empty: no story */
+};
+
 struct record {
     /* app */
     pid_t app_pid;
@@ -89,6 +96,8 @@ struct record {
     const char *hands;        /* "pidfd_getfd", "ptrace", "none" */
     struct record_unknown unknown[32];
     unsigned unknown_count, unknown_lost;
+    struct record_hook hooks[4];
+    unsigned hook_count;
     /* how it was said */
     bool query_text;
     int64_t leak_stale_us;
@@ -115,6 +124,9 @@ void record_phase(struct record *record, const char *name, int64_t at_us);
 /* What is not known, and why; the same pair is kept once. What the list has no room for is counted. */
 void record_unknown(struct record *record, const char *what, const char *why_format, ...)
     __attribute__((format(printf, 3, 4)));
+
+/* A hook, or what is known of it now; at most four names. */
+void record_hook(struct record *record, const char *name, const char *outcome, int64_t took_us, const char *why);
 
 void record_finish(struct record *record);
 

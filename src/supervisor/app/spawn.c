@@ -34,8 +34,8 @@ struct pid_variable {
 
 struct plan {
     const struct spawn_request *request;
-    char **envp;   /* heap: the request's strings in an array of our own */
-    char **script; /* heap: sh, the script, argv[1]… */
+    char **envp;   /* heap, or the request's room: its strings in an array of our own */
+    char **script; /* the same: sh, the script, argv[1]… */
     struct pid_variable listen, watchdog;
     pid_t parent;
     int report; /* the pipe's write end */
@@ -45,6 +45,8 @@ struct plan {
 
 static void plan_cleanup(struct plan *plan)
 {
+    if (plan->request->room)
+        return;
     free(plan->envp);
     free(plan->script);
 }
@@ -101,10 +103,10 @@ static int plan_environment(struct plan *plan)
     char *const *envp = plan->request->envp;
     const size_t count = count_strings(envp);
 
-    plan->envp = calloc(count + 1, sizeof *plan->envp);
+    plan->envp = plan->request->room ? plan->request->room : calloc(count + 1, sizeof *plan->envp);
     if (!plan->envp)
         return -1;
-    memcpy(plan->envp, envp, count * sizeof *envp);
+    memcpy(plan->envp, envp, (count + 1) * sizeof *envp);
     struct pid_variable any;
     if (find_pid_variable(&any, "LISTEN_PID=", plan->envp))
         drop_variable(plan->envp, "LISTEN_PIDFDID=");
@@ -118,13 +120,14 @@ static int plan_script(struct plan *plan)
 {
     char *const *argv = plan->request->argv;
     const size_t count = count_strings(argv);
+    char **room = plan->request->room;
 
-    plan->script = calloc(count + 2, sizeof *plan->script);
+    plan->script = room ? room + count_strings(plan->request->envp) + 1 : calloc(count + 2, sizeof *plan->script);
     if (!plan->script)
         return -1;
     plan->script[0] = (char *)SHELL;
-    if (count > 1)
-        memcpy(plan->script + 2, argv + 1, (count - 1) * sizeof *argv);
+    if (count > 0)
+        memcpy(plan->script + 2, argv + 1, count * sizeof *argv); /* with the NULL */
     return 0;
 }
 
@@ -282,6 +285,8 @@ static _Noreturn void child_run(struct plan *plan)
         child_fail(plan, SPAWN_GROUP, errno);
     child_take_terminal(plan);
     child_keep_descriptor(plan);
+    if (plan->request->output_to_error && dup2(STDERR_FILENO, STDOUT_FILENO) == -1)
+        child_fail(plan, SPAWN_PIPE, errno);
     if (plan->request->descriptors) /* it can only fail where ours could not be raised either */
         (void)setrlimit(RLIMIT_NOFILE, plan->request->descriptors);
     if (signals_reset(plan->request->still_ignored) == -1 || signals_set_mask(0, NULL) == -1)
@@ -356,10 +361,23 @@ pid_t spawn_process(const struct spawn_request *request, struct spawn_failure *f
         return spawn_fail(failure, SPAWN_FORK, error);
     if (request->own_group)
         setpgid(pid, pid); /* whoever comes first; EACCES: the child did and has executed */
+    if (request->outcome) {
+        *request->outcome = read_end;
+        read_end = -1;
+        return pid;
+    }
     if (!read_failure(read_end, failure))
         return pid;
     reap_failed(pid);
     return -1;
+}
+
+bool spawn_read_outcome(int *outcome, struct spawn_failure *failure)
+{
+    const ssize_t size = *outcome == -1 ? 0 : read(*outcome, failure, sizeof *failure);
+
+    fd_close(outcome);
+    return size != sizeof *failure;
 }
 
 int spawn_exit_code(const struct spawn_failure *failure)

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/process.h"
 #include "common/text.h"
 #include "wire/channel.h"
 
@@ -59,6 +60,7 @@ int agent_say_look(int fd, uint32_t number, unsigned answer_ms, const struct loo
         .want_text = wants->text,
         .with_own = wants->own,
         .whole = wants->whole,
+        .left_out = process_left_out(),
     };
     return channel_send(fd, &look);
 }

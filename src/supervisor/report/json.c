@@ -323,6 +323,24 @@ static json_t *requests_json(struct builder *builder)
     return requests;
 }
 
+static json_t *hooks_json(struct builder *builder)
+{
+    const struct record *record = builder->record;
+    if (!shows(builder, SHOW_DETAILS))
+        return record->hook_count == 0 ? json_array() : json_null();
+    json_t *hooks = json_array();
+    for (unsigned i = 0; i < record->hook_count; i++) {
+        const struct record_hook *hook = &record->hooks[i];
+        json_t *entry = json_object();
+        put(builder, entry, "name", json_string(hook->name));
+        put(builder, entry, "outcome", json_string(hook->outcome));
+        put(builder, entry, "seconds", seconds_or_null(hook->took_us >= 0, hook->took_us));
+        put(builder, entry, "why", ARRAY_OR_NULL(hook->why));
+        append(builder, hooks, entry);
+    }
+    return hooks;
+}
+
 static json_t *unknown_json(struct builder *builder)
 {
     struct record_unknown list[TALLY_UNKNOWN];
@@ -359,6 +377,7 @@ static json_t *report_object(struct builder *builder)
     put(builder, report, "targets", targets_json(builder));
     put(builder, report, "requests", requests_json(builder));
     put(builder, report, "hands", hands == NULL ? json_null() : json_string(hands));
+    put(builder, report, "hooks", hooks_json(builder));
     put(builder, report, "unknown", unknown_json(builder));
     put(builder, report, "exit_code", number_or_null(builder->record->lastcall_exit_code));
     put(builder, report, "left_out", left_out_json(builder));

@@ -144,6 +144,19 @@ void record_unknown(struct record *record, const char *what, const char *why_for
         record->unknown[record->unknown_count++] = entry;
 }
 
+void record_hook(struct record *record, const char *name, const char *outcome, int64_t took_us, const char *why)
+{
+    unsigned at = 0;
+    while (at < record->hook_count && strcmp(record->hooks[at].name, name) != 0)
+        at++;
+    if (at == sizeof record->hooks / sizeof record->hooks[0])
+        return;
+    record->hooks[at] = (struct record_hook){ .name = name, .outcome = outcome, .took_us = took_us };
+    text_copy(record->hooks[at].why, sizeof record->hooks[at].why, why);
+    if (at == record->hook_count)
+        record->hook_count++;
+}
+
 void record_finish(struct record *record)
 {
     for (unsigned i = 0; i < record->handle_count; i++)
