@@ -128,9 +128,20 @@ static void warn_unknown(const char *variable)
                 best ? best : "", best ? "?" : "");
 }
 
+/* Not keys: where the agent is, and what a hook is told (it may well call lastcall's verbs). */
+static bool is_no_key(const char *variable)
+{
+    static const char *const names[] = {"LASTCALL_AGENT=",     "LASTCALL_HOOK=",    "LASTCALL_REASON=",
+                                        "LASTCALL_EXIT_CODE=", "LASTCALL_ABORTED=", "LASTCALL_LEAKED="};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strncmp(variable, names[i], strlen(names[i])) == 0)
+            return true;
+    return false;
+}
+
 void environment_warn_unknown(void)
 {
     for (char **at = environ; at && *at; at++)
-        if (strncmp(*at, "LASTCALL_", 9) == 0 && strchr(*at, '=') && strncmp(*at, "LASTCALL_AGENT=", 15) != 0)
+        if (strncmp(*at, "LASTCALL_", 9) == 0 && strchr(*at, '=') && !is_no_key(*at))
             warn_unknown(*at);
 }

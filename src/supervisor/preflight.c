@@ -10,6 +10,8 @@
 
 #include "common/signals.h"
 #include "common/text.h"
+#include "config/hook.h"
+#include "supervisor/app/program.h"
 #include "supervisor/app/user.h"
 #include "supervisor/platform/agent_program.h"
 #include "supervisor/state.h"
@@ -109,6 +111,38 @@ static int check_agent(struct preflight *preflight, struct error *error)
     return agent_program_check(preflight->agent_path, error);
 }
 
+/* As hooks_start() does it. */
+static int check_hook(const struct preflight *preflight, enum config_hook_name which, struct error *error)
+{
+    const struct config_command *command = &preflight->config->hooks[which].command;
+    const char *program = command->kind == COMMAND_SHELL ? "/bin/sh" : hook_argument(command, 0);
+    if (command->kind == COMMAND_NONE)
+        return 0;
+    if (command->kind == COMMAND_URL)
+        return agent_program_check(preflight->agent_path, error);
+    int why = program_why_not(program);
+    if (why == 0)
+        return 0;
+    return error_set(error, "%.200s cannot be executed: %s: %s", program, strerror(why),
+                     command->kind == COMMAND_SHELL ? "write the hook as a list, which needs no shell"
+                                                    : "name a program that is there, by its path if not in PATH");
+}
+
+static int check_pre_start(struct preflight *preflight, struct error *error)
+{
+    return check_hook(preflight, HOOK_PRE_START, error);
+}
+
+static int check_announce(struct preflight *preflight, struct error *error)
+{
+    return check_hook(preflight, HOOK_ANNOUNCE, error);
+}
+
+static int check_post_stop(struct preflight *preflight, struct error *error)
+{
+    return check_hook(preflight, HOOK_POST_STOP, error);
+}
+
 /* In this order: what comes after the user is judged as that user. */
 static const struct {
     const char *key; /* that it is about, or NULL */
@@ -118,6 +152,9 @@ static const struct {
     {"user", check_user},
     {"report.file", check_report_file},
     {NULL, check_agent},
+    {"hooks.pre_start", check_pre_start},
+    {"hooks.announce", check_announce},
+    {"hooks.post_stop", check_post_stop},
 };
 
 unsigned supervisor_check(const struct config *config,
