@@ -116,8 +116,8 @@ static void start_waiter(struct supervisor *s)
     waiter->ended = waiter_ended;
     waiter->heard = heard;
     hook_start(waiter, &order);
-    if (waiter->outcome == HOOK_RUNNING && agent_say_hello(waiter->channel, s->config) == -1)
-        hook_cut(waiter, strerror(errno));
+    if (waiter->outcome == HOOK_RUNNING && agent_say_hello(waiter->channel, s->config) == -1 && errno != EPIPE)
+        hook_cut(waiter, strerror(errno)); /* EPIPE: it has ended, and its end will tell more */
 }
 
 /* One line for each: who, where it comes from, and the last that was heard of it. */
