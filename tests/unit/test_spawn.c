@@ -451,6 +451,75 @@ START_TEST(death_signal_ends_it_with_us)
 }
 END_TEST
 
+/* Not waited for: the outcome is read when the child has ended. */
+static pid_t spawn_without_waiting(const char *command, int *outcome)
+{
+    char *const argv[] = { (char *)command, NULL };
+    static char *room[SPAWN_ROOM(1, 1)];
+    struct spawn_request request = request_for(argv);
+    struct spawn_failure failure;
+
+    request.room = room;
+    request.outcome = outcome;
+    const pid_t pid = spawn_process(&request, &failure);
+    ck_assert_int_gt(pid, 0);
+    return pid;
+}
+
+START_TEST(the_outcome_can_be_read_later)
+{
+    struct spawn_failure failure = { SPAWN_OK, 0 };
+    int outcome = -1;
+
+    ck_assert_int_eq(exit_status(spawn_without_waiting("true", &outcome)), 0);
+    ck_assert(spawn_read_outcome(&outcome, &failure));
+    ck_assert_int_eq(outcome, -1);
+    ck_assert_int_eq(exit_status(spawn_without_waiting("/nonexistent", &outcome)), 127);
+    ck_assert(!spawn_read_outcome(&outcome, &failure));
+    ck_assert_int_eq(failure.step, SPAWN_EXEC);
+    ck_assert_int_eq(failure.error, ENOENT);
+    ck_assert_int_eq(outcome, -1);
+}
+END_TEST
+
+START_TEST(a_script_without_its_line_fits_into_the_room)
+{
+    char path[128];
+    struct spawn_failure failure;
+    int outcome = -1;
+
+    snprintf(path, sizeof path, "%s/script", directory);
+    const int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0755);
+    ck_assert_int_eq(write(fd, "exit 42\n", 8), 8);
+    close(fd);
+    ck_assert_int_eq(exit_status(spawn_without_waiting(path, &outcome)), 42);
+    ck_assert(spawn_read_outcome(&outcome, &failure));
+    unlink(path);
+}
+END_TEST
+
+START_TEST(output_goes_to_our_error)
+{
+    char *const argv[] = { (char *)"readlink", (char *)"/proc/self/fd/1", NULL };
+    struct spawn_request request = request_for(argv);
+    struct spawn_failure failure;
+    char output[256] = "";
+    int ends[2], before = dup(STDERR_FILENO);
+
+    ck_assert_int_eq(pipe2(ends, O_CLOEXEC), 0);
+    request.output_to_error = true;
+    dup2(ends[1], STDERR_FILENO);
+    const pid_t pid = spawn_process(&request, &failure);
+    dup2(before, STDERR_FILENO);
+    close(before);
+    close(ends[1]);
+    ck_assert_int_eq(exit_status(pid), 0);
+    ck_assert_int_gt(read(ends[0], output, sizeof output - 1), 0);
+    ck_assert_ptr_nonnull(strstr(output, "pipe:["));
+    close(ends[0]);
+}
+END_TEST
+
 START_TEST(steps_have_names)
 {
     for (int step = SPAWN_OK; step <= SPAWN_EXEC; step++)
@@ -483,6 +552,9 @@ int main(void)
     tcase_add_test(cases, what_is_meant_for_us_is_meant_for_the_child);
     tcase_add_test(cases, what_is_meant_for_another_stays);
     tcase_add_test(cases, death_signal_ends_it_with_us);
+    tcase_add_test(cases, the_outcome_can_be_read_later);
+    tcase_add_test(cases, a_script_without_its_line_fits_into_the_room);
+    tcase_add_test(cases, output_goes_to_our_error);
     tcase_add_test(cases, steps_have_names);
     TCase *bare = tcase_create("without a fixture");
     tcase_add_test(bare, no_descriptors_left_is_a_start_failure);

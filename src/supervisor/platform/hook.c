@@ -171,6 +171,8 @@ static int open_descriptor(struct hook *hook, bool with_channel)
     if (channel_open_pair(ends) == -1)
         return -1;
     hook->channel = ends[0];
+    if (!hook->heard)
+        return ends[1]; /* its one message is read when it has ended: libev takes memory for a descriptor it has not seen */
     ev_io_set(&hook->io, hook->channel, EV_READ);
     ev_io_start(hook->loop, &hook->io);
     return ends[1];
