@@ -394,6 +394,28 @@ def test_wait_that_never_ends(directory):
         assert running.out() == "" and "hush" not in running.err()
 
 
+def test_tries_come_with_pauses(directory):
+    """0, 0.1, 0.3, 0.7 and 1.5 s: a server that comes up is not flooded."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        came, began = [], time.monotonic()
+
+        def refuse():
+            with contextlib.suppress(OSError):
+                while True:
+                    listener.accept()[0].close()
+                    came.append(time.monotonic() - began)
+        thread = threading.Thread(target=refuse)
+        thread.start()
+        try:
+            with run(directory, "wait_for: all\nwait_for_timeout: 1s\n",
+                     env={"REDIS_URL": f"redis://127.0.0.1:{listener.getsockname()[1]}/0"}) as running:
+                assert running.wait(5) == 125
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join()
+    assert 3 <= len(came) <= 4, came
+
+
 def test_wait_for_one_that_lets_nobody_in(directory, database):
     wrong = database.url("direct").replace("://", "://nobody-", 1)
     with run(directory, "wait_for: all\nwait_for_timeout: 500ms\n", env={"DATABASE_URL": wrong}) as running:

@@ -184,6 +184,26 @@ START_TEST(the_json_says_what_happened)
 }
 END_TEST
 
+START_TEST(hooks_are_told_as_they_ended)
+{
+    make();
+    ck_assert_uint_eq(json_array_size(at("hooks")), 0);
+    record_hook(&record, "announce", "timed out", 400000, "it had not ended after 400 ms, and was killed");
+    record_hook(&record, "post_stop", "running", -1, "");
+    make();
+    ck_json_text("hooks.0.name", "announce");
+    ck_json_text("hooks.0.outcome", "timed out");
+    ck_json_real("hooks.0.seconds", 0.4);
+    ck_json_text("hooks.0.why", "it had not ended after 400 ms, and was killed");
+    ck_json_null("hooks.1.seconds");
+    record_hook(&record, "post_stop", "ok", 5000, "");
+    make();
+    ck_assert_uint_eq(json_array_size(at("hooks")), 2);
+    ck_json_text("hooks.1.outcome", "ok");
+    ck_json_null("hooks.1.why");
+}
+END_TEST
+
 START_TEST(numbers_are_written_as_they_are)
 {
     make();
@@ -860,6 +880,7 @@ static void add_json_tests(Suite *suite)
     tcase_set_timeout(json, 30);
     tcase_add_test(json, the_json_has_every_fixed_key);
     tcase_add_test(json, the_json_says_what_happened);
+    tcase_add_test(json, hooks_are_told_as_they_ended);
     tcase_add_test(json, numbers_are_written_as_they_are);
     tcase_add_test(json, the_json_gives_no_password_away);
     tcase_add_test(json, query_text_can_be_turned_off);
