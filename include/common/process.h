@@ -23,8 +23,9 @@ void process_tree_finish(struct process_tree *tree);
  * where `pid` adopts its orphans. 1: yes; 0: no; -1 and errno. Allocates nothing. */
 int process_has_child(pid_t pid, pid_t except);
 
-/* Something runs beside the app that is a child of `root`, too (a hook): it and what descends from it is in no tree that
- * this process reads from here on, and is no child. 0: nothing is left out any more. */
+/* Something runs beside the app that is a child of `root`, too (a hook, the leader of its process group): it, what
+ * descends from it and what is in its group is in no tree that this process reads from here on, and is no child. 0:
+ * nothing is left out any more. */
 void process_leave_out(pid_t pid);
 pid_t process_left_out(void);
 

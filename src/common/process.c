@@ -24,9 +24,16 @@ pid_t process_left_out(void)
     return left_out;
 }
 
+/* An orphan of it is a child of `root` by now: its process group tells. */
+static bool is_left_out(pid_t pid)
+{
+    struct process_stat stat;
+    return left_out && (pid == left_out || (process_read_stat(pid, &stat) == 0 && stat.pgrp == left_out));
+}
+
 static bool counts(pid_t pid, pid_t except)
 {
-    return pid > 0 && pid != except && pid != left_out;
+    return pid > 0 && pid != except && !is_left_out(pid);
 }
 
 static int tree_add(struct process_tree *tree, pid_t pid)

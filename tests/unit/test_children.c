@@ -104,7 +104,8 @@ static void signal_went_to(pid_t pid)
 
 START_TEST(what_runs_beside_the_app_is_not_the_apps)
 {
-    pid_t hook = fork_waiting(), app = fork_waiting();
+    pid_t hook = fork_waiting(), app = fork_waiting(), orphan = fork_waiting();
+    ck_assert(setpgid(hook, hook) == 0 && setpgid(orphan, hook) == 0);
     process_leave_out(hook);
     children_kill(&s);
     ck_assert_uint_eq(killed, 1);
