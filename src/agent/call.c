@@ -1,6 +1,7 @@
-/* A hook's HTTP call. By hand, since none of the libraries that the agent is linked with speaks HTTP as a client, and one
- * request, of whose answer only the first line is read, is not worth another library: no redirects, no TLS, no keep-alive,
- * no body. It is a process of its own that does nothing else: it may wait, and the supervisor ends it in its time.
+/* A hook's HTTP call. By hand, since none of the libraries that the agent is linked with speaks HTTP as a client, and
+ * one request, of whose answer only the first line is read, is not worth another library: no redirects, no TLS, no
+ * keep-alive, no body. It is a process of its own that does nothing else: it may wait, and the supervisor ends it in its
+ * time.
  *
  * It must never read more than its fixed buffers hold, nor repeat anything that the server said but the three digits of
  * the status. */
@@ -91,7 +92,8 @@ static int read_status(int fd, struct error *error)
         if (n == -1 && errno == EINTR)
             continue;
         if (n <= 0)
-            return error_set(error, "it closed the connection without an answer%s%s", n ? ": " : "", n ? strerror(errno) : "");
+            return error_set(error, "it closed the connection without an answer%s%s", n ? ": " : "",
+                             n ? strerror(errno) : "");
         length += (size_t)n;
     }
     if (sscanf(line, "HTTP/1.%1d %3d", &minor, &status) != 2 || status < 100)

@@ -48,8 +48,8 @@ static int pre_start(struct supervisor *s)
     if (hook->outcome == HOOK_OK)
         log_info("hook pre_start: done after %s", after);
     else if (s->config->pre_start_required)
-        log_error("hook pre_start: %s after %s: %s; the app is not started (hooks.pre_start_required: false starts it all "
-                  "the same)", hook_outcome_name(hook->outcome), after, hook->why);
+        log_error("hook pre_start: %s after %s: %s; the app is not started (hooks.pre_start_required: false starts it "
+                  "all the same)", hook_outcome_name(hook->outcome), after, hook->why);
     else
         log_warning("hook pre_start: %s after %s: %s; the app is started all the same",
                     hook_outcome_name(hook->outcome), after, hook->why);
@@ -131,8 +131,8 @@ static int say_missing(struct supervisor *s, const struct hook *waiter)
                   hook_outcome_name(waiter->outcome), waiter->why);
     for (size_t i = 0; waiter->outcome == HOOK_TIMED_OUT && i < s->config->target_count; i++)
         if (is_missing(s, i))
-            log_error("wait_for: %s (%s) did not answer within %s: %s; the app is not started", s->config->targets[i].name,
-                      s->config->targets[i].origin, after,
+            log_error("wait_for: %s (%s) did not answer within %s: %s; the app is not started",
+                      s->config->targets[i].name, s->config->targets[i].origin, after,
                       s->hooks.waited[i].why[0] ? s->hooks.waited[i].why : "nothing was heard of it");
     return -1;
 }

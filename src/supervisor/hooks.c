@@ -59,8 +59,8 @@ static void say_ended(const char *name, const struct hook *hook)
     if (hook->outcome == HOOK_OK)
         log_info("hook %s: done after %s", name, after);
     else
-        log_warning("hook %s: %s after %s: %s; lastcall goes on without it", name, hook_outcome_name(hook->outcome), after,
-                    hook->why);
+        log_warning("hook %s: %s after %s: %s; lastcall goes on without it", name, hook_outcome_name(hook->outcome),
+                    after, hook->why);
 }
 
 static void ended(void *supervisor, struct hook *hook)

@@ -98,10 +98,11 @@ def web(answer):
 # ---- pre_start ----
 
 def test_pre_start_comes_before_the_app(directory):
-    with run(directory, "instance: web-1\nhooks: {pre_start: 'echo hook=$LASTCALL_HOOK of=$LASTCALL_INSTANCE; cat; ps=$$; "
-             "echo > made'}\n", ["/bin/sh", "-c", "test -e made && exec " + c_app("behave") + " sleep"]) as running:
+    config = "instance: web-1\nhooks: {pre_start: 'echo hook=$LASTCALL_HOOK of=$LASTCALL_INSTANCE; cat; echo > made'}\n"
+    with run(directory, config, ["/bin/sh", "-c", "test -e made && exec " + c_app("behave") + " sleep"]) as running:
         running.ready()
-        assert one_line(running, "hook=") == "hook=pre_start of=web-1"  # on standard error: the app's output is the app's
+        # On standard error: the app's output is the app's.
+        assert one_line(running, "hook=") == "hook=pre_start of=web-1"
         one_line(running, "hook pre_start: done after")
         assert stop(running)[0] == 143
         assert hooks_of(running)["pre_start"]["outcome"] == "ok"
@@ -141,7 +142,8 @@ def test_pre_start_that_is_not_required(directory):
 @pytest.mark.parametrize("ignores", (False, True))
 def test_stop_signal_while_pre_start_runs(directory, ignores):
     trap = 'trap "" TERM; ' if ignores else ""
-    with run(directory, f"hooks: {{pre_start: '{trap}echo began; while :; do sleep 0.05; done', pre_start_timeout: 1m}}\n",
+    loops = f"{trap}echo began; while :; do sleep 0.05; done"
+    with run(directory, f"hooks: {{pre_start: '{loops}', pre_start_timeout: 1m}}\n",
              ["/bin/sh", "-c", "echo app-was-started"]) as running:
         wait_until(lambda: lines(running, "began"), 5, "the hook runs")
         code, seconds = stop(running)
@@ -182,9 +184,9 @@ def test_announce_that_hangs_is_waited_for_no_longer_than_half(directory):
 
 
 def test_announce_is_not_the_apps(database, directory):
-    """It runs beside the hold, with a transaction open on the same server: not held, not waited for, not in the report."""
-    holds = (f"import psycopg2,sys,time; c=psycopg2.connect({database.url('direct')!r}); c.cursor().execute('select 1'); "
-             "print('has-begun', file=sys.stderr, flush=True); time.sleep(60)")
+    """It runs beside the hold with a transaction open on the same server: not held, not waited for, in no report."""
+    holds = (f"import psycopg2,sys,time; c=psycopg2.connect({database.url('direct')!r}); "
+             "c.cursor().execute('select 1'); print('has-begun', file=sys.stderr, flush=True); time.sleep(60)")
     config = f"hooks:\n  announce: [/usr/bin/python3, -c, \"{holds}\"]\n  announce_timeout: 2s\n"
     running, journal = start("lastcall", "threads", database, "direct", directory, grace="6s",
                              options=configured(directory, config))
@@ -233,7 +235,8 @@ def test_post_stop_has_the_outcome(directory):
         one_line(running, "code=7 aborted=unknown leaked=unknown")  # nothing was watched: not known, and not 0
         assert hooks_of(running)["post_stop"]["outcome"] == "ok"
         running.report_path = os.path.join(directory, "copy.json")
-        assert hooks_of(running)["post_stop"] == {"name": "post_stop", "outcome": "running", "seconds": None, "why": None}
+        assert hooks_of(running)["post_stop"] == {"name": "post_stop", "outcome": "running", "seconds": None,
+                                                  "why": None}
 
 
 def test_post_stop_knows_what_leaked(database, directory):
@@ -260,7 +263,8 @@ def test_post_stop_that_does_not_work(directory, how):
 
 def test_all_hang_and_the_app_too(directory):
     """The worst: the whole is over within the grace, and each is said."""
-    config = ("hooks: {announce: [sleep, '60'], announce_timeout: 1h, post_stop: [sleep, '60'], post_stop_timeout: 1h}\n")
+    config = ("hooks: {announce: [sleep, '60'], announce_timeout: 1h, "
+              "post_stop: [sleep, '60'], post_stop_timeout: 1h}\n")
     with run(directory, config, [c_app("behave"), "ignore"]) as running:
         running.ready()
         code, seconds = stop(running, GRACE_S)
@@ -270,7 +274,8 @@ def test_all_hang_and_the_app_too(directory):
 
 
 def test_post_stop_after_an_end_without_a_stop(directory):
-    with run(directory, "hooks: {post_stop: 'echo code=$LASTCALL_EXIT_CODE'}\n", ["/bin/sh", "-c", "exit 5"]) as running:
+    config = "hooks: {post_stop: 'echo code=$LASTCALL_EXIT_CODE'}\n"
+    with run(directory, config, ["/bin/sh", "-c", "exit 5"]) as running:
         assert running.wait(5) == 5
         one_line(running, "code=5")
 
@@ -300,7 +305,8 @@ ANSWERS = {
 def test_url_is_called(directory, how):
     answer, outcome, why = ANSWERS[how]
     with web(answer) as (port, asked):
-        with run(directory, f"hooks: {{post_stop: 'http://localhost:{port}/gone?a=1', post_stop_timeout: 500ms}}\n") as running:
+        url = f"http://localhost:{port}/gone?a=1"
+        with run(directory, f"hooks: {{post_stop: '{url}', post_stop_timeout: 500ms}}\n") as running:
             running.ready()
             code, seconds = stop(running)
             assert code == 143 and seconds < 1.5, seconds
@@ -340,7 +346,8 @@ def test_url_whose_host_accepts_nothing(directory):
 
 
 def test_url_without_an_agent(directory):
-    with run(directory, "hooks: {pre_start: 'http://127.0.0.1:1/'}\n", env={"LASTCALL_AGENT": "/nonexistent/agent"}) as running:
+    env = {"LASTCALL_AGENT": "/nonexistent/agent"}
+    with run(directory, "hooks: {pre_start: 'http://127.0.0.1:1/'}\n", env=env) as running:
         assert running.wait(5) == 125
         one_line(running, "hook pre_start: not started", "No such file")
 
@@ -358,8 +365,8 @@ def test_check_judges_hooks(directory, line, column, says):
 
 @contextlib.contextmanager
 def redis_on(port, directory):
-    process = subprocess.Popen(["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", directory],
-                               stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir",
+                                directory], stdout=subprocess.DEVNULL)
     try:
         yield
     finally:

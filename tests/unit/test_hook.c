@@ -177,8 +177,8 @@ static const char *listed(char *const *envp, const char *name)
 START_TEST(the_environment_is_ours_without_what_is_the_apps)
 {
     static struct hook_variables variables;
-    char *const ours[] = {(char *)"A=1", (char *)"LISTEN_FDS=2", (char *)"LASTCALL_REPORT=/x", (char *)"WATCHDOG_USEC=1",
-                          (char *)"LASTCALL_REPORT_FILE=/y", NULL};
+    char *const ours[] = {(char *)"A=1", (char *)"LISTEN_FDS=2", (char *)"LASTCALL_REPORT=/x",
+                          (char *)"WATCHDOG_USEC=1", (char *)"LASTCALL_REPORT_FILE=/y", NULL};
     ck_assert_int_eq(hook_variables_init(&variables, ours), 0);
     char *const *envp = hook_variables_list(&variables);
     ck_assert_str_eq(listed(envp, "A="), "A=1");

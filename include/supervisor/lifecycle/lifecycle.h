@@ -4,7 +4,7 @@
  * The phases, what each waits for and what ends it:
  *
  *   RUNNING     the app runs.                                 a stop signal, `drain`, the end of the app
- *   ANNOUNCING  readiness says no; balancers look away.       stop.settle passed, and the hook has ended or had its time
+ *   ANNOUNCING  readiness says no; balancers look away.       stop.settle passed, and the hook ended or had its time
  *   DRAINING    the intake dries up.                          no request in progress, or its share of the time
  *   HOLDING     looks follow each other, until all is still.  still, or the hold deadline (what is in flight then is
  *                                                             given up, and a second, short one for the rest)

@@ -2,7 +2,8 @@
  *
  * It reads nothing (/dev/null), prints to our standard error, is in a process group of its own, and is left out of the
  * app's tree (process_leave_out()) as long as it is there. Starting it waits for nothing and allocates nothing; whether
- * it could be executed is known when it has ended. A hook that is told by lastcall-agent what it found has a channel. */
+ * it could be executed is known when it has ended. One that lastcall-agent is the program of says on a channel what it
+ * found. */
 #ifndef SUPERVISOR_PLATFORM_HOOK_H
 #define SUPERVISOR_PLATFORM_HOOK_H
 

@@ -157,8 +157,8 @@ static void begin_clock(struct lifecycle *l, int64_t now)
     divide_rest(l, now);
 }
 
-/* What the drain waits for the hook, at most: its own timeout, and half of what is left until the hold's deadline. A hook
- * that hangs must not cost the transactions the time that they need after it. */
+/* What the drain waits for the hook, at most: its own timeout, and half of what is left until the hold's deadline. A
+ * hook that hangs must not cost the transactions the time that they need after it. */
 static int64_t announce_limit(const struct lifecycle *l, int64_t now)
 {
     return least(l->settings.announce_us, most(l->deadlines.hold - now, 0) / 2);

@@ -1,5 +1,5 @@
-/* A hook's process: see supervisor/platform/hook.h. Never waits for it, and never reaps: it is told. What it says on its
- * channel is checked before it is looked at (wire/channel.h); what it prints is not read. */
+/* A hook's process: see supervisor/platform/hook.h. Never waits for it, and never reaps: it is told. What it says on
+ * its channel is checked before it is looked at (wire/channel.h); what it prints is not read. */
 #include "supervisor/platform/hook.h"
 
 #include <errno.h>
@@ -171,8 +171,8 @@ static int open_descriptor(struct hook *hook, bool with_channel)
     if (channel_open_pair(ends) == -1)
         return -1;
     hook->channel = ends[0];
-    if (!hook->heard)
-        return ends[1]; /* its one message is read when it has ended: libev takes memory for a descriptor it has not seen */
+    if (!hook->heard) /* its one message is read when it has ended: libev takes memory for a new descriptor */
+        return ends[1];
     ev_io_set(&hook->io, hook->channel, EV_READ);
     ev_io_start(hook->loop, &hook->io);
     return ends[1];
