@@ -1,6 +1,6 @@
 /* A hook's HTTP call. By hand, since none of the libraries that the agent is linked with speaks HTTP as a client, and
  * one request, of whose answer only the first line is read, is not worth another library: no redirects, no TLS, no
- * keep-alive, no body. It is a process of its own that does nothing else: it may wait, and the supervisor ends it in its
+ * keep-alive, no body. It is a process of its own that does only this: it may wait, and the supervisor ends it in its
  * time.
  *
  * It must never read more than its fixed buffers hold, nor repeat anything that the server said but the three digits of

@@ -1,5 +1,5 @@
 /* Waiting for targets: see agent/wait.h. "Answers" means what it means in a look: connected, let in, and its sessions
- * told. Each try is a connection of its own, with a pause of 0.1 s before the second and twice the last before each next,
+ * told. Each try is a connection of its own, with a pause of 0.1 s before the second and twice the last before each,
  * up to 2 s. One loop, nothing waits; a target that has answered is let go at once, with the protocol's goodbye.
  *
  * It must never touch the app (there is none yet), nor change anything on a server. */

@@ -233,7 +233,7 @@ static bool is_reported(const struct supervisor *s)
     return s->config->target_count > 0 || s->config->report_file[0];
 }
 
-/* The hook finds the file there, with all but its own end. That it cannot be written is said when the hook has ended. */
+/* The hook finds the file there, with all but its own end. That it cannot be written is said when it has ended. */
 static void begin_post_stop(struct supervisor *s)
 {
     const char *path = s->config->report_file;
