@@ -48,6 +48,11 @@ def hooks_of(running):
     return {hook["name"]: hook for hook in valid(running.report())["hooks"]}
 
 
+def nothing_is_left(running):
+    """What got SIGKILL is gone a moment later."""
+    wait_until(lambda: not [pid for pid in marked(running.mark) if is_alive(pid)], 2, "nothing is left running")
+
+
 def stop(running, limit=GRACE_S):
     """SIGTERM; (exit code, seconds). Nothing of it is left."""
     began = time.monotonic()
@@ -55,7 +60,7 @@ def stop(running, limit=GRACE_S):
     code = running.wait(limit + 5)
     seconds = time.monotonic() - began
     assert seconds < limit, (seconds, running.err())
-    wait_until(lambda: not [pid for pid in marked(running.mark) if is_alive(pid)], 2, "nothing is left running")
+    nothing_is_left(running)
     return code, seconds
 
 
@@ -128,7 +133,7 @@ def test_pre_start_that_does_not_work(directory, how):
         line = one_line(running, "hook pre_start", outcome, why)
         assert "not started" in line and "pre_start_required: false" in line
         assert "app-was-started" not in running.out() and not os.path.exists(running.report_path)
-        assert not [pid for pid in marked(running.mark) if is_alive(pid)]
+        nothing_is_left(running)
 
 
 def test_pre_start_that_is_not_required(directory):
@@ -439,7 +444,7 @@ def test_stop_signal_while_waiting(directory, signo):
         running.send(signo)
         assert running.wait(5) == 128 + signo and time.monotonic() - began < 0.5
         assert running.out() == ""
-        assert not [pid for pid in marked(running.mark) if is_alive(pid)]
+        nothing_is_left(running)
 
 
 def test_wait_without_an_agent(directory):
