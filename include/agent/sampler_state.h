@@ -11,6 +11,7 @@
 #include "agent/ledger/hidden.h"
 #include "agent/ledger/ledger.h"
 #include "agent/sampler.h"
+#include "agent/sockets/inbound.h"
 #include "agent/sockets/sockets.h"
 #include "agent/targets/target.h"
 
@@ -32,6 +33,7 @@ struct round {
     uint32_t number;              /* never 0; tells rounds apart, also samples */
     uint32_t look;                /* as the supervisor named it; 0: a sample */
     bool runs, want_text, with_own, whole;
+    enum look_inbound want_inbound;
     int64_t began_us, patience_us, deadline_us;
     struct sockets_answer sockets;
     int16_t path_of[WIRE_TARGETS]; /* each target's index among the looked-at paths; -1 */
@@ -44,6 +46,7 @@ struct sampler {
     sampler_send_fn *send;
     void *context;
     struct sockets *sockets;
+    struct inbound *inbound;
     struct probe probes[WIRE_TARGETS];
     size_t probe_count;
     struct round round;
@@ -57,6 +60,10 @@ size_t probe_addresses(const struct probe *probe, struct endpoint addresses[LEDG
 
 /* Looks at the sockets of all targets, for the round that has just begun. */
 void sampler_look_at_sockets(struct sampler *sampler);
+/* Looks at the app's listening sockets and the connections to them, and sends INBOUND. */
+void sampler_send_inbound(struct sampler *sampler);
+/* Closes a look that was at those alone: ROWS without rows. */
+void sampler_send_alone(struct sampler *sampler);
 /* Joins what was seen and answered, and sends TARGET_STATE and ROWS. */
 void sampler_send_answer(struct sampler *sampler);
 

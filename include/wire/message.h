@@ -10,6 +10,7 @@
  *                        END: after LOOK's facts named the sessions; any time in a stop
  *   agent → supervisor   ROWS × n (the last one closes the look), answering LOOK
  *                        TARGET_STATE × targets: before the ROWS of each look
+ *                        INBOUND: one before the ROWS of a look that asked for it
  *                        ENDED: one for each END
  *
  * `lastcall-agent --probe` (for `lastcall doctor`) gets SETTINGS, TARGET × n, READY, answers by FOUND × n, and ends.
@@ -36,6 +37,7 @@ enum message_kind {
     MESSAGE_ROWS,
     MESSAGE_ENDED,
     MESSAGE_FOUND,
+    MESSAGE_INBOUND,
     MESSAGE_KINDS /* their number plus one */
 };
 
@@ -46,6 +48,7 @@ enum {
     WIRE_PARAMS = 4096,    /* bytes of a target's connection parameters */
     WIRE_ROWS = 64,        /* rows in one packet at most */
     WIRE_SESSIONS = 64,    /* sessions in one END at most */
+    WIRE_INBOUND = 512,    /* rows in one INBOUND at most */
     WIRE_PACKET = 65536    /* bytes of a packet at most */
 };
 
@@ -86,6 +89,9 @@ struct message_ready {
     struct message_header header;
 };
 
+/* INBOUND_ALONE: only the inbound sockets are looked at, no server is asked; its ROWS has no rows. */
+enum look_inbound { INBOUND_NOT, INBOUND_TOO, INBOUND_ALONE };
+
 /* Look once at the sockets, then ask the servers, and answer with TARGET_STATE and ROWS of the same `look`. */
 struct message_look {
     struct message_header header;
@@ -94,7 +100,7 @@ struct message_look {
     uint8_t want_text;      /* 1: rows carry the query text */
     uint8_t with_own;       /* 1: sockets that only the supervisor still holds (its duplicates) have rows, too */
     uint8_t whole;          /* 1: all sockets are looked at, however long that takes: no handle is missed */
-    uint8_t reserved;
+    uint8_t inbound;        /* enum look_inbound */
     int32_t left_out;       /* a child of the supervisor that is not the app's, nor what descends from it; 0: none */
 };
 
@@ -178,9 +184,38 @@ struct message_rows {
     uint8_t last;             /* 1: no more packets for this look */
     uint8_t sockets_seen;     /* 1: sock_diag; 2: by /proc/net; 0: sockets could not be seen */
     uint8_t owners_seen;      /* 1: every process of the tree could be read; 0: some could not */
-    uint8_t reserved;
+    uint8_t alone;            /* 1: the look was INBOUND_ALONE: no row, and nothing is said of any */
     int64_t took_us;          /* the whole look */
     struct handle_row rows[];
+};
+
+/* One listening socket of the app tree, or one connection to the port of one (established, or closed by the client
+ * only). What the fields mean they mean in struct handle_row. */
+struct inbound_row {
+    uint64_t inode;           /* names the socket */
+    int32_t pid, fd;          /* one holder of it */
+    uint16_t port;            /* the app's own */
+    uint8_t tcp_state;        /* TCP_LISTEN, TCP_ESTABLISHED, TCP_CLOSE_WAIT */
+    uint8_t has_info;
+    uint8_t holders;
+    uint8_t reserved[7];
+    uint32_t unread_bytes;    /* of a moment before what follows; listening: connections that are not accepted yet */
+    uint32_t unacked_segments; /* sent and not acknowledged: tcpi_unacked, of the same instant as ages and counters */
+    uint32_t last_sent_ms, last_received_ms;
+    uint32_t last_ack_ms;     /* age of the last segment in that acknowledged anything: tcpi_last_ack_recv (jiffies) */
+    uint64_t bytes_sent, bytes_received;
+};
+
+/* The listening sockets first, then connections in the order of their inodes: the same ones each time, as long as they
+ * are there, so that thousands of them do not flood the channel and those in front are dealt with. */
+struct message_inbound {
+    struct message_header header; /* count rows follow */
+    uint32_t look;
+    uint32_t left_out;        /* connections (and listening sockets) that are there and have no row */
+    uint8_t sockets_seen;     /* 1: by sock_diag; 0: they could not be seen */
+    uint8_t owners_seen;      /* as in struct message_rows */
+    uint8_t reserved[6];
+    struct inbound_row rows[];
 };
 
 /* End sessions by server command. PostgreSQL: pg_cancel_backend first when `cancel`, then pg_terminate_backend, only

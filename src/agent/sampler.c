@@ -36,6 +36,8 @@ static void round_end(struct sampler *sampler)
 {
     ev_timer_stop(sampler->loop, &sampler->deadline);
     sampler->round.runs = false;
+    if (sampler->round.want_inbound)
+        sampler_send_inbound(sampler);
     sampler_send_answer(sampler);
 }
 
@@ -155,6 +157,15 @@ static void time_passed(struct ev_loop *loop, ev_timer *watcher, int events)
 /* A look that the agent makes by itself: look 0. */
 static const struct message_look sample = {.answer_ms = SAMPLE_ANSWER_MS, .want_text = 1, .whole = 1};
 
+/* No server is asked: what an earlier round asked is answered into the void. */
+static void end_alone(struct sampler *sampler)
+{
+    ev_timer_stop(sampler->loop, &sampler->deadline);
+    sampler->round.runs = false;
+    sampler_send_inbound(sampler);
+    sampler_send_alone(sampler);
+}
+
 static void round_begin(struct sampler *sampler, const struct message_look *asked)
 {
     struct round *round = &sampler->round;
@@ -166,10 +177,15 @@ static void round_begin(struct sampler *sampler, const struct message_look *aske
                             .want_text = asked->want_text,
                             .with_own = asked->with_own,
                             .whole = asked->whole,
+                            .want_inbound = asked->inbound,
                             .began_us = now,
                             .patience_us = now + PATIENCE_MS * US_PER_MS,
                             .deadline_us = now + asked->answer_ms * US_PER_MS};
     process_leave_out(asked->left_out);
+    if (asked->inbound == INBOUND_ALONE) {
+        end_alone(sampler);
+        return;
+    }
     sampler_look_at_sockets(sampler);
     for (size_t i = 0; i < sampler->probe_count; i++)
         probe_begin(&sampler->probes[i]);
@@ -257,8 +273,10 @@ struct sampler *sampler_create(struct ev_loop *loop, const struct message_settin
     ev_timer_init(&sampler->interval, interval_passed, 0., 0.);
     sampler->deadline.data = sampler->interval.data = sampler;
     sampler->sockets = sockets_create();
-    if (sampler->sockets)
+    sampler->inbound = sampler->sockets ? inbound_create() : NULL;
+    if (sampler->inbound)
         return sampler;
+    sockets_destroy(sampler->sockets);
     free(sampler);
     return NULL;
 }
@@ -275,6 +293,7 @@ void sampler_destroy(struct sampler *sampler)
         free(sampler->probes[i].message);
         hidden_finish(&sampler->probes[i].hidden);
     }
+    inbound_destroy(sampler->inbound);
     sockets_destroy(sampler->sockets);
     free(sampler);
 }

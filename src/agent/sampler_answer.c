@@ -1,6 +1,7 @@
 /* What a round says: where each target stands, and a row a handle. See agent/sampler_state.h. Decides nothing. */
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "agent/sampler_state.h"
 #include "common/clock.h"
@@ -113,4 +114,43 @@ void sampler_send_answer(struct sampler *sampler)
     log_error("no memory for the rows of a look at %zu sockets", sampler->round.sockets.count);
     sampler->round.sockets.sockets_seen = 0; /* nothing is known, rather than nothing is there */
     send_rows(sampler, NULL, 0, &none);
+}
+
+static struct inbound_row inbound_row_of(const struct socket_fact *fact)
+{
+    return (struct inbound_row){
+        .inode = fact->inode, .pid = fact->pid, .fd = fact->fd, .port = fact->local.port,
+        .tcp_state = fact->tcp_state, .has_info = fact->has_info, .holders = fact->holders,
+        .unread_bytes = fact->unread_bytes, .unacked_segments = fact->unacked_segments,
+        .last_sent_ms = fact->last_sent_ms, .last_received_ms = fact->last_received_ms,
+        .last_ack_ms = fact->last_ack_ms, .bytes_sent = fact->bytes_sent, .bytes_received = fact->bytes_received};
+}
+
+void sampler_send_inbound(struct sampler *sampler)
+{
+    struct inbound_answer answer = inbound_look(sampler->inbound, sampler->settings.supervisor_pid, getpid());
+    size_t count = answer.count < WIRE_INBOUND ? answer.count : WIRE_INBOUND;
+    struct message_inbound none = {.header = {sizeof none, MESSAGE_INBOUND, 0}, .look = sampler->round.look};
+    struct message_inbound *message _cleanup_free_ = malloc(sizeof *message + count * sizeof *message->rows);
+    if (!message) {
+        log_error("no memory for %zu inbound connections", count);
+        sampler->send(sampler->context, &none); /* sockets_seen 0: nothing is known */
+        return;
+    }
+    *message = none;
+    message->header = (struct message_header){(uint32_t)(sizeof none + count * sizeof *message->rows), MESSAGE_INBOUND,
+                                              (uint16_t)count};
+    message->left_out = (uint32_t)(answer.count - count + answer.left_out);
+    message->sockets_seen = answer.sockets_seen;
+    message->owners_seen = answer.owners_seen;
+    for (size_t i = 0; i < count; i++)
+        message->rows[i] = inbound_row_of(&answer.at[i]);
+    sampler->send(sampler->context, message);
+}
+
+void sampler_send_alone(struct sampler *sampler)
+{
+    struct message_rows rows = {.header = {sizeof rows, MESSAGE_ROWS, 0}, .look = sampler->round.look, .last = 1, .alone = 1,
+                                .took_us = clock_now_us() - sampler->round.began_us};
+    sampler->send(sampler->context, &rows);
 }

@@ -54,6 +54,7 @@ static const struct field_rule look_rules[] = {
     FLAG(struct message_look, with_own),
     FLAG(struct message_look, whole),
     SIGNED(struct message_look, left_out, 0, INT32_MAX),
+    UNSIGNED(struct message_look, inbound, INBOUND_NOT, INBOUND_ALONE),
     LAST_RULE,
 };
 
@@ -74,6 +75,7 @@ static const struct field_rule rows_rules[] = {
     FLAG(struct message_rows, last),
     UNSIGNED(struct message_rows, sockets_seen, 0, 2),
     FLAG(struct message_rows, owners_seen),
+    FLAG(struct message_rows, alone),
     LAST_RULE,
 };
 
@@ -115,6 +117,19 @@ static const struct field_rule found_rules[] = {
     LAST_RULE,
 };
 
+static const struct field_rule inbound_rules[] = {
+    FLAG(struct message_inbound, sockets_seen),
+    FLAG(struct message_inbound, owners_seen),
+    LAST_RULE,
+};
+
+static const struct field_rule inbound_row_rules[] = {
+    SIGNED(struct inbound_row, pid, -1, INT32_MAX),
+    SIGNED(struct inbound_row, fd, -1, INT32_MAX),
+    FLAG(struct inbound_row, has_info),
+    LAST_RULE,
+};
+
 static const struct field_rule how_rules[] = {
     {0, sizeof(uint8_t), FIELD_UNSIGNED, ENDED_UNKNOWN, ENDED_STILL_THERE},
     LAST_RULE,
@@ -140,6 +155,8 @@ static const struct message_shape shapes[MESSAGE_KINDS] = {
     [MESSAGE_END] = {"END", sizeof(struct message_end), sizeof(struct end_session), WIRE_SESSIONS, end_rules, no_rules},
     [MESSAGE_ENDED] = {"ENDED", sizeof(struct message_ended), sizeof(uint8_t), WIRE_SESSIONS, ended_rules, how_rules},
     [MESSAGE_FOUND] = FIXED_SHAPE("FOUND", struct message_found, found_rules),
+    [MESSAGE_INBOUND] = {"INBOUND", sizeof(struct message_inbound), sizeof(struct inbound_row), WIRE_INBOUND,
+                         inbound_rules, inbound_row_rules},
 };
 
 /* The elements begin where the fixed part ends, and the largest message fits into a packet. */
@@ -149,6 +166,9 @@ _Static_assert(offsetof(struct message_ended, how) == sizeof(struct message_ende
 _Static_assert(sizeof(struct message_rows) + WIRE_ROWS * sizeof(struct handle_row) <= WIRE_PACKET, "rows fit");
 _Static_assert(sizeof(struct message_end) + WIRE_SESSIONS * sizeof(struct end_session) <= WIRE_PACKET, "sessions fit");
 _Static_assert(sizeof(struct message_target) <= WIRE_PACKET, "a target fits");
+_Static_assert(offsetof(struct message_inbound, rows) == sizeof(struct message_inbound), "no padding before the rows");
+_Static_assert(sizeof(struct message_inbound) + WIRE_INBOUND * sizeof(struct inbound_row) <= WIRE_PACKET,
+               "inbound rows fit");
 
 static uint64_t unsigned_at(const unsigned char *at, size_t size)
 {

@@ -68,12 +68,24 @@ static void use_found(const void *packet)
     require(found->answer <= FOUND_YES && strlen(found->text) < sizeof found->text);
 }
 
+static void use_inbound(const void *packet)
+{
+    const struct message_inbound *inbound = packet;
+    struct facts_buffer buffer;
+    if (facts_buffer_init(&buffer) == -1)
+        return;
+    facts_buffer_add_inbound(&buffer, inbound);
+    require(buffer.inbound->header.count == inbound->header.count && inbound->header.count <= WIRE_INBOUND);
+    facts_buffer_finish(&buffer);
+}
+
 static void (*const use[MESSAGE_KINDS])(const void *) = {
     [MESSAGE_TARGET] = use_target,
     [MESSAGE_ROWS] = use_rows,
     [MESSAGE_TARGET_STATE] = use_state,
     [MESSAGE_ENDED] = use_ended,
     [MESSAGE_FOUND] = use_found,
+    [MESSAGE_INBOUND] = use_inbound,
 };
 
 static void try_packet(const void *packet, size_t size)

@@ -57,6 +57,19 @@ START_TEST(packets_become_one_look)
 }
 END_TEST
 
+START_TEST(what_comes_in_is_of_its_look)
+{
+    struct message_inbound inbound = {.header = {sizeof inbound, MESSAGE_INBOUND, 0}, .look = 5, .left_out = 3};
+    facts_buffer_add_inbound(&buffer, &inbound);
+    add_rows(5, 0, 1);
+    struct facts facts = facts_buffer_take(&buffer, 0, 0);
+    ck_assert_ptr_nonnull(facts.inbound);
+    ck_assert_uint_eq(facts.inbound->left_out, 3);
+    add_rows(6, 0, 1);
+    ck_assert_ptr_null(facts_buffer_take(&buffer, 0, 0).inbound);
+}
+END_TEST
+
 START_TEST(another_look_begins_anew)
 {
     add_target(5, 0);
@@ -164,6 +177,7 @@ int main(void)
     suite_add_tcase(suite, tcase);
     tcase_add_checked_fixture(tcase, open_buffer, close_buffer);
     tcase_add_test(tcase, packets_become_one_look);
+    tcase_add_test(tcase, what_comes_in_is_of_its_look);
     tcase_add_test(tcase, another_look_begins_anew);
     tcase_add_test(tcase, the_same_number_begins_anew_after_its_end);
     tcase_add_test(tcase, an_empty_look_is_complete);

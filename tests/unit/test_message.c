@@ -85,8 +85,16 @@ static void make_found(void)
     message->took_us = -1;
 }
 
+static void make_inbound(void)
+{
+    struct message_inbound *message = begin(sizeof *message + 2 * sizeof message->rows[0], MESSAGE_INBOUND, 2);
+    message->sockets_seen = message->owners_seen = 1;
+    message->rows[0].pid = message->rows[1].fd = -1;
+}
+
 static void (*const makers[])(void) = {make_settings, make_target, make_ready, make_look, make_state,
-                                       make_rows,     make_end,    make_ended, make_found};
+                                       make_rows,     make_end,    make_ended, make_found,
+                                       make_inbound};
 enum { MAKERS = sizeof makers / sizeof makers[0] };
 _Static_assert(MAKERS == MESSAGE_KINDS - 1, "a maker for each kind");
 

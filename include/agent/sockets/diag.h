@@ -24,6 +24,12 @@ bool inet_diag_read(const struct nlmsghdr *message, struct socket_fact *fact);
  * filtered them. Returns 0, or -1 and errno. */
 int inet_diag_dump(struct netlink *netlink, const uint16_t *ports, size_t port_count, struct socket_table *table);
 
+/* The same for what listens, of the whole namespace: unread_bytes counts the connections that wait to be accepted. And
+ * for the connections whose own port is one of those: established, or closed by the peer only. */
+int inet_diag_dump_listening(struct netlink *netlink, struct socket_table *table);
+int inet_diag_dump_inbound(struct netlink *netlink, const uint16_t *ports, size_t port_count,
+                           struct socket_table *table);
+
 /* Looks at one known socket again, by its addresses and cookie. Returns 0, or -1 and errno: ENOENT, ESTALE: gone. */
 int inet_diag_ask(struct netlink *netlink, const struct socket_key *key, struct socket_fact *fact);
 

@@ -30,7 +30,8 @@ struct socket_fact {
     uint8_t epoll;        /* 1, 0, EPOLL_UNKNOWN */
     uint8_t holders;      /* processes of the tree that have it; 0: not the app's */
     int32_t pid, fd;      /* one of them, -1: none */
-    uint32_t unread_bytes, unacked_bytes, unsent_bytes, last_sent_ms, last_received_ms, rtt_us;
+    uint32_t unread_bytes, unacked_bytes, unsent_bytes, last_sent_ms, last_received_ms, last_ack_ms, rtt_us;
+    uint32_t unacked_segments; /* of the same instant as the ages and counters; unacked_bytes is of one before it */
     uint64_t bytes_sent, bytes_acked, bytes_received;
     uint32_t data_segments_out, data_segments_in, timer_ms;
     int64_t looked_at_us;

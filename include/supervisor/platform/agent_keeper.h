@@ -76,6 +76,7 @@ const char *agent_keeper_last_loss(const struct agent_keeper *keeper);
 /* What a look is to bring: struct message_look says what each means. */
 struct look_wants {
     bool text, own, whole;
+    enum look_inbound inbound;
 };
 
 /* Asks for a look; an unanswered one is replaced. `look` is not 0, which means a sample. Without a whole answer within

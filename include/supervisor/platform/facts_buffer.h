@@ -21,6 +21,8 @@ struct facts_buffer {
     struct message_target_state targets[WIRE_TARGETS];
     size_t target_count;
     uint32_t look;
+    struct message_inbound *inbound; /* heap: room for one with all its rows */
+    bool inbound_came;          /* of `look` */
     bool begun;                 /* packets of `look` have come, its last one has not */
     bool lossy;                 /* there was no memory for some rows */
     uint8_t sockets_seen, owners_seen;
@@ -38,6 +40,9 @@ void facts_buffer_clear(struct facts_buffer *buffer);
 enum facts_progress facts_buffer_add_target(struct facts_buffer *buffer, const struct message_target_state *state,
                                             size_t targets);
 enum facts_progress facts_buffer_add_rows(struct facts_buffer *buffer, const struct message_rows *rows, size_t targets);
+
+/* The same for the one INBOUND of a look; never refused. */
+void facts_buffer_add_inbound(struct facts_buffer *buffer, const struct message_inbound *inbound);
 
 /* The facts of a look that is complete; points into the buffer, until the next packet is added. When there was no
  * memory for all rows, sockets_seen and owners_seen are 0: what is missing is not known. */

@@ -16,7 +16,7 @@
 #include "common/clock.h"
 
 /* include/net/tcp_states.h; <netinet/tcp.h> has them too but cannot stand beside <linux/tcp.h>. */
-enum { ESTABLISHED = 1, SYN_SENT = 2, FIN_WAIT1 = 4, FIN_WAIT2 = 5, CLOSE_WAIT = 8, LAST_ACK = 9, CLOSING = 11 };
+enum { ESTABLISHED = 1, SYN_SENT = 2, FIN_WAIT1 = 4, FIN_WAIT2 = 5, CLOSE_WAIT = 8, LAST_ACK = 9, LISTEN = 10, CLOSING = 11 };
 #define STATES_WANTED                                                                                                  \
     (1u << ESTABLISHED | 1u << SYN_SENT | 1u << FIN_WAIT1 | 1u << FIN_WAIT2 | 1u << CLOSE_WAIT | 1u << LAST_ACK |      \
      1u << CLOSING)
@@ -43,6 +43,8 @@ static void read_tcp_info(struct socket_fact *fact, const void *bytes, size_t le
     fact->unsent_bytes = info.tcpi_notsent_bytes;
     fact->last_sent_ms = info.tcpi_last_data_sent;
     fact->last_received_ms = info.tcpi_last_data_recv;
+    fact->last_ack_ms = info.tcpi_last_ack_recv;
+    fact->unacked_segments = info.tcpi_unacked;
     fact->rtt_us = info.tcpi_rtt;
     fact->bytes_acked = info.tcpi_bytes_acked;
     fact->bytes_received = info.tcpi_bytes_received;
@@ -72,7 +74,8 @@ static void read_fixed_part(struct socket_fact *fact, const struct inet_diag_msg
     fact->looked_at_us = clock_now_us();
 }
 
-bool inet_diag_read(const struct nlmsghdr *message, struct socket_fact *fact)
+/* The same of the states in the mask. */
+static bool read_in_states(const struct nlmsghdr *message, uint32_t states, struct socket_fact *fact)
 {
     struct inet_diag_msg diag;
     unsigned type;
@@ -83,7 +86,7 @@ bool inet_diag_read(const struct nlmsghdr *message, struct socket_fact *fact)
     memcpy(&diag, (const char *)message + NLMSG_HDRLEN, sizeof diag);
     if (diag.idiag_family != AF_INET && diag.idiag_family != AF_INET6)
         return false;
-    if (!diag_state_is_wanted(diag.idiag_state) || diag.idiag_inode == 0)
+    if (diag.idiag_state >= 32 || !(states >> diag.idiag_state & 1) || diag.idiag_inode == 0)
         return false;
     read_fixed_part(fact, &diag);
     struct netlink_attribute walk = netlink_attributes(message, sizeof diag);
@@ -92,6 +95,11 @@ bool inet_diag_read(const struct nlmsghdr *message, struct socket_fact *fact)
             read_tcp_info(fact, payload, size);
     socket_fact_count_bytes_only(fact);
     return true;
+}
+
+bool inet_diag_read(const struct nlmsghdr *message, struct socket_fact *fact)
+{
+    return read_in_states(message, STATES_WANTED, fact);
 }
 
 struct inet_question {
@@ -107,15 +115,22 @@ static void put_op(unsigned char *at, unsigned code, unsigned yes, unsigned no)
     memcpy(at, &op, sizeof op);
 }
 
+/* Whose port: the peer's (a target's), or the socket's own. */
+struct side {
+    unsigned least, most;
+};
+static const struct side peer_side = {INET_DIAG_BC_D_GE, INET_DIAG_BC_D_LE},
+                         own_side = {INET_DIAG_BC_S_GE, INET_DIAG_BC_S_LE};
+
 /* For each port: "≥ port, else on to the next; ≤ port, else on to the next; matched: jump to the end". Behind the
  * last one, "next" lies beyond the end, which is the kernel's no. Returns the filter's size. */
-static size_t put_filter(unsigned char *filter, const uint16_t *ports, size_t count)
+static size_t put_filter(unsigned char *filter, const uint16_t *ports, size_t count, const struct side *side)
 {
     size_t end = count * 20 - 4, at = 0;
     for (size_t i = 0; i < count; i++) {
-        put_op(filter + at, INET_DIAG_BC_D_GE, 8, 20);
+        put_op(filter + at, side->least, 8, 20);
         put_op(filter + at + 4, 0, 0, ports[i]);
-        put_op(filter + at + 8, INET_DIAG_BC_D_LE, 8, 12);
+        put_op(filter + at + 8, side->most, 8, 12);
         put_op(filter + at + 12, 0, 0, ports[i]);
         if (i + 1 < count)
             put_op(filter + at + 16, INET_DIAG_BC_JMP, 4, (unsigned)(end - at - 16));
@@ -124,7 +139,7 @@ static size_t put_filter(unsigned char *filter, const uint16_t *ports, size_t co
     return end;
 }
 
-static struct inet_question inet_question(int family, uint16_t flags)
+static struct inet_question inet_question(int family, uint16_t flags, uint32_t states)
 {
     return (struct inet_question){
         .header = {.nlmsg_len = offsetof(struct inet_question, attribute),
@@ -133,12 +148,13 @@ static struct inet_question inet_question(int family, uint16_t flags)
         .request = {.sdiag_family = (uint8_t)family,
                     .sdiag_protocol = IPPROTO_TCP,
                     .idiag_ext = 1 << (INET_DIAG_INFO - 1),
-                    .idiag_states = STATES_WANTED},
+                    .idiag_states = states},
     };
 }
 
 struct collected {
     struct socket_table *table;
+    uint32_t states;
     int error;
 };
 
@@ -146,33 +162,58 @@ static void collect(void *context, const struct nlmsghdr *message)
 {
     struct collected *collected = context;
     struct socket_fact fact;
-    if (inet_diag_read(message, &fact) && socket_table_add(collected->table, &fact) < 0)
+    if (read_in_states(message, collected->states, &fact) && socket_table_add(collected->table, &fact) < 0)
         collected->error = errno;
 }
 
-static int dump_family(struct netlink *netlink, int family, const uint16_t *ports, size_t port_count,
-                       struct socket_table *table)
+/* What a dump asks for: no ports are all of them. */
+struct wanted {
+    const uint16_t *ports;
+    size_t port_count;
+    const struct side *side;
+    uint32_t states;
+};
+
+static int dump_family(struct netlink *netlink, int family, const struct wanted *wanted, struct socket_table *table)
 {
-    struct inet_question question = inet_question(family, NLM_F_DUMP);
-    struct collected collected = {table, 0};
-    size_t filter = put_filter(question.filter, ports, port_count);
-    question.attribute = (struct nlattr){(uint16_t)(sizeof question.attribute + filter), INET_DIAG_REQ_BYTECODE};
-    question.header.nlmsg_len += (uint32_t)(sizeof question.attribute + filter);
+    struct inet_question question = inet_question(family, NLM_F_DUMP, wanted->states);
+    struct collected collected = {table, wanted->states, 0};
+    if (wanted->port_count) {
+        size_t filter = put_filter(question.filter, wanted->ports, wanted->port_count, wanted->side);
+        question.attribute = (struct nlattr){(uint16_t)(sizeof question.attribute + filter), INET_DIAG_REQ_BYTECODE};
+        question.header.nlmsg_len += (uint32_t)(sizeof question.attribute + filter);
+    }
     if (netlink_ask(netlink, &question.header, collect, &collected) < 0)
         return -1;
     errno = collected.error;
     return collected.error ? -1 : 0;
 }
 
+static int dump_both(struct netlink *netlink, const struct wanted *wanted, struct socket_table *table)
+{
+    if (dump_family(netlink, AF_INET, wanted, table) < 0)
+        return -1;
+    return dump_family(netlink, AF_INET6, wanted, table);
+}
+
 int inet_diag_dump(struct netlink *netlink, const uint16_t *ports, size_t port_count, struct socket_table *table)
 {
-    if (port_count == 0)
-        return 0;
-    if (port_count > DIAG_PORTS)
-        port_count = DIAG_PORTS;
-    if (dump_family(netlink, AF_INET, ports, port_count, table) < 0)
-        return -1;
-    return dump_family(netlink, AF_INET6, ports, port_count, table);
+    struct wanted wanted = {ports, port_count < DIAG_PORTS ? port_count : DIAG_PORTS, &peer_side, STATES_WANTED};
+    return port_count ? dump_both(netlink, &wanted, table) : 0;
+}
+
+int inet_diag_dump_listening(struct netlink *netlink, struct socket_table *table)
+{
+    struct wanted wanted = {.states = 1u << LISTEN};
+    return dump_both(netlink, &wanted, table);
+}
+
+int inet_diag_dump_inbound(struct netlink *netlink, const uint16_t *ports, size_t port_count,
+                           struct socket_table *table)
+{
+    struct wanted wanted = {ports, port_count < DIAG_PORTS ? port_count : DIAG_PORTS, &own_side,
+                            1u << ESTABLISHED | 1u << CLOSE_WAIT};
+    return port_count ? dump_both(netlink, &wanted, table) : 0;
 }
 
 struct one_answer {
@@ -188,7 +229,7 @@ static void take_one(void *context, const struct nlmsghdr *message)
 
 int inet_diag_ask(struct netlink *netlink, const struct socket_key *key, struct socket_fact *fact)
 {
-    struct inet_question question = inet_question(key->family, 0);
+    struct inet_question question = inet_question(key->family, 0, STATES_WANTED);
     struct one_answer answer = {fact, false};
     memcpy(&question.request.id, key->id, sizeof question.request.id);
     if (netlink_ask(netlink, &question.header, take_one, &answer) < 0)

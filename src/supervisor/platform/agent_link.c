@@ -67,6 +67,7 @@ static void answer_overdue(struct ev_loop *loop, ev_timer *timer, int events)
 static void tell_facts(struct agent_link *link, const struct message_rows *rows)
 {
     struct facts facts = facts_buffer_take(&link->facts, rows->took_us, clock_now_us());
+    facts.alone = rows->alone;
     agent_patience_answered(&link->patience, facts.look, facts.received_at_us);
     wait_for_answer(link);
     link->user.facts(link->user.context, &facts);
@@ -85,6 +86,12 @@ static int hear_rows(struct agent_link *link, const void *message)
     return progress == FACTS_REFUSED ? -1 : 0;
 }
 
+static int hear_inbound(struct agent_link *link, const void *message)
+{
+    facts_buffer_add_inbound(&link->facts, message);
+    return 0;
+}
+
 static int hear_ended(struct agent_link *link, const void *message)
 {
     const struct message_ended *ended = message;
@@ -101,6 +108,7 @@ static int (*const hear[MESSAGE_KINDS])(struct agent_link *, const void *) = {
     [MESSAGE_TARGET_STATE] = hear_target_state,
     [MESSAGE_ROWS] = hear_rows,
     [MESSAGE_ENDED] = hear_ended,
+    [MESSAGE_INBOUND] = hear_inbound,
 };
 
 static void take_message(struct agent_link *link)

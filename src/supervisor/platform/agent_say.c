@@ -61,6 +61,7 @@ int agent_say_look(int fd, uint32_t number, unsigned answer_ms, const struct loo
         .with_own = wants->own,
         .whole = wants->whole,
         .left_out = process_left_out(),
+        .inbound = (uint8_t)wants->inbound,
     };
     return channel_send(fd, &look);
 }

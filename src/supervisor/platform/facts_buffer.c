@@ -10,19 +10,21 @@ int facts_buffer_init(struct facts_buffer *buffer)
 {
     *buffer = (struct facts_buffer){.room = FACTS_ROWS_AT_FIRST};
     buffer->rows = malloc(buffer->room * sizeof *buffer->rows);
-    return buffer->rows ? 0 : -1;
+    buffer->inbound = malloc(sizeof *buffer->inbound + WIRE_INBOUND * sizeof *buffer->inbound->rows);
+    return buffer->rows && buffer->inbound ? 0 : -1;
 }
 
 void facts_buffer_finish(struct facts_buffer *buffer)
 {
     free(buffer->rows);
+    free(buffer->inbound);
     *buffer = (struct facts_buffer){0};
 }
 
 void facts_buffer_clear(struct facts_buffer *buffer)
 {
     buffer->count = buffer->target_count = 0;
-    buffer->begun = buffer->lossy = false;
+    buffer->begun = buffer->lossy = buffer->inbound_came = false;
 }
 
 static void begin_unless_begun(struct facts_buffer *buffer, uint32_t look)
@@ -107,6 +109,13 @@ enum facts_progress facts_buffer_add_rows(struct facts_buffer *buffer, const str
     return rows->last ? FACTS_COMPLETE : FACTS_MORE;
 }
 
+void facts_buffer_add_inbound(struct facts_buffer *buffer, const struct message_inbound *inbound)
+{
+    begin_unless_begun(buffer, inbound->look);
+    memcpy(buffer->inbound, inbound, inbound->header.size); /* WIRE_INBOUND rows at most: it is valid */
+    buffer->inbound_came = true;
+}
+
 struct facts facts_buffer_take(struct facts_buffer *buffer, int64_t took_us, int64_t now_us)
 {
     buffer->begun = false;
@@ -118,6 +127,7 @@ struct facts facts_buffer_take(struct facts_buffer *buffer, int64_t took_us, int
         .target_count = buffer->target_count,
         .sockets_seen = buffer->lossy ? 0 : buffer->sockets_seen,
         .owners_seen = buffer->lossy ? 0 : buffer->owners_seen,
+        .inbound = buffer->inbound_came ? buffer->inbound : NULL,
         .took_us = took_us,
         .received_at_us = now_us,
     };

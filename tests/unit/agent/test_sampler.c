@@ -120,6 +120,27 @@ static const struct message_rows *assert_rows(uint32_t number, unsigned count, i
     return rows;
 }
 
+/* No server is asked, and nothing is said of the targets. */
+START_TEST(looks_at_what_comes_in_alone)
+{
+    struct message_look message = {.look = 7, .answer_ms = 1000, .inbound = INBOUND_ALONE};
+    start(1, 1, 0);
+    sampler_look(sampler, &message);
+    ck_assert_int_eq(fake_targets[0]->asked, 0);
+    const struct message_inbound *inbound = next_sent(MESSAGE_INBOUND);
+    ck_assert_uint_eq(inbound->look, 7);
+    ck_assert_uint_eq(inbound->sockets_seen, 1);
+    const struct message_rows *rows = next_sent(MESSAGE_ROWS);
+    ck_assert(rows->look == 7 && rows->last && rows->alone && rows->header.count == 0);
+    assert_nothing_sent();
+    message.look = 8;
+    message.inbound = INBOUND_TOO;
+    sampler_look(sampler, &message);
+    ck_assert_int_eq(fake_targets[0]->asked, 1);
+    finish();
+}
+END_TEST
+
 START_TEST(answers_when_all_have_answered)
 {
     start(2, 1, 0);
@@ -412,6 +433,7 @@ int main(void)
     Suite *suite = suite_create("sampler");
     TCase *all = tcase_create("sampler");
     tcase_set_timeout(all, 20);
+    tcase_add_test(all, looks_at_what_comes_in_alone);
     tcase_add_test(all, answers_when_all_have_answered);
     tcase_add_test(all, answers_when_the_time_is_up);
     tcase_add_test(all, a_new_look_replaces_an_unanswered_one);
