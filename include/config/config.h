@@ -13,7 +13,20 @@
 
 enum stop_signal_to { SIGNAL_TO_AUTO, SIGNAL_TO_MAIN, SIGNAL_TO_GROUP, SIGNAL_TO_TREE };
 enum stop_order { ORDER_DRAIN_FIRST, ORDER_SIGNAL_FIRST };
+enum stop_listener { STOP_LISTENER_DROP, STOP_LISTENER_LEAVE, STOP_LISTENER_REFUSE };
 enum stop_end { END_SIGNAL, END_KILL };
+
+/* Listening ports of the app that have an idle time of their own. */
+enum { CONFIG_PORTS = 16 };
+#define CONFIG_PORT_OFF INT64_C(-1)
+struct config_ports {
+    struct config_port {
+        uint16_t port;
+        int64_t idle_us; /* or CONFIG_PORT_OFF */
+    } list[CONFIG_PORTS];
+    size_t count;
+};
+
 enum log_format { LOG_FORMAT_TEXT };
 
 /* What a hook does. `text` holds `count` strings, each with its NUL: the arguments of a list, else the one string. */
@@ -49,7 +62,7 @@ struct config_origin {
     unsigned line, column; /* FROM_FILE: of the value in config.file */
     const char *written;
 };
-enum { CONFIG_KEYS = 34 }; /* rows of config/keys.h; asserted there */
+enum { CONFIG_KEYS = 37 }; /* rows of config/keys.h; asserted there */
 
 /* Numbers to numbers: signals, exit codes. What is not in it stays as it is. */
 struct config_map {
@@ -92,6 +105,9 @@ struct config {
     enum stop_order stop_order;
     enum stop_end stop_end;
     int64_t stop_settle_us;
+    enum stop_listener stop_listener;
+    int64_t stop_idle_us;        /* an inbound connection that is quiet for so long is idle; 0: the intake is off */
+    struct config_ports stop_ports;
     struct config_map exit_codes; /* the app's → lastcall's */
     int parent_death_signal;     /* what lastcall gets when its parent dies; 0: nothing */
     int64_t drain_hold_us;

@@ -18,6 +18,7 @@ enum key_type {
     KEY_EXIT_CODES,  /* struct config_map */
     KEY_SEQUENCE,    /* struct config_sequence */
     KEY_USER,     /* char[]: as user_look_up() takes it */
+    KEY_PORTS,    /* struct config_ports: "9000=off, 8080=50ms" */
     KEY_LISTEN,   /* char[]: "ADDRESS:PORT" or "unix:PATH" */
     KEY_HOOK,     /* struct config_command */
     KEY_TARGETS,  /* char[]: names of targets with blanks between, or "all" */

@@ -19,6 +19,8 @@ static const struct key_choice signal_to[] = {
     {NULL, 0}};
 static const struct key_choice orders[] = {
     {"drain-first", ORDER_DRAIN_FIRST}, {"signal-first", ORDER_SIGNAL_FIRST}, {NULL, 0}};
+static const struct key_choice listeners[] = {
+    {"drop", STOP_LISTENER_DROP}, {"leave", STOP_LISTENER_LEAVE}, {"refuse", STOP_LISTENER_REFUSE}, {NULL, 0}};
 static const struct key_choice ends[] = {{"signal", END_SIGNAL}, {"kill", END_KILL}, {NULL, 0}};
 
 const struct key keys[CONFIG_KEYS] = {
@@ -65,6 +67,12 @@ const struct key keys[CONFIG_KEYS] = {
      .help = "end the app by the stop signal, or by SIGKILL once it is at rest (JVMs)"},
     {.name = "stop.settle", .type = KEY_DURATION, FIELD(stop_settle_us), .fallback = "0s", .max_us = hour,
      .help = "time for load balancers to notice before the drain begins; part of grace_period"},
+    {.name = "stop.listener", .type = KEY_CHOICE, FIELD(stop_listener), .fallback = "drop", .choices = listeners,
+     .help = "new clients of the app: drop (they try again in a second), leave, or refuse"},
+    {.name = "stop.idle", .type = KEY_DURATION, FIELD(stop_idle_us), .fallback = "12ms", .max_us = hour,
+     .help = "inbound connections are idle when quiet for so long; 0s: requests are not waited for"},
+    {.name = "stop.ports", .type = KEY_PORTS, FIELD(stop_ports), .fallback = "",
+     .help = "the same for single ports of the app: PORT=TIME, or PORT=off", .example = "9000=off, 8443=50ms"},
     {.name = "exit_codes", .type = KEY_EXIT_CODES, FIELD(exit_codes), .fallback = "", .option = "exit-code",
      .argument = "CODE[:AS]", .help = "the app's exit CODE becomes lastcall's AS, or 0 (-e)",
      .example = "{143: 0, 130: 0}"},

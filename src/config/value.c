@@ -12,6 +12,7 @@
 #include "config/duration.h"
 #include "config/errors.h"
 #include "config/nearest.h"
+#include "config/ports.h"
 #include "config/value_hooks.h"
 #include "config/value_lists.h"
 
@@ -313,6 +314,7 @@ static const struct type {
     [KEY_EXIT_CODES] = {set_items, exit_codes_format, exit_codes_describe, map_clear, exit_codes_add, true},
     [KEY_SEQUENCE] = {set_items, sequence_format, sequence_describe, sequence_clear, sequence_add, false},
     [KEY_USER] = {set_user, format_text, describe_user},
+    [KEY_PORTS] = {ports_set, ports_format, ports_describe, NULL, NULL, false},
     [KEY_LISTEN] = {set_listen, format_text, describe_listen},
     [KEY_HOOK] = {hook_value_set, hook_value_format, hook_value_describe, hook_value_clear, hook_value_add, false},
     [KEY_TARGETS] = {set_items, target_names_format, target_names_describe, target_names_clear, target_name_add, false},
