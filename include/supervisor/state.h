@@ -6,6 +6,7 @@
  *   loop.c      events in, phases, actions out: the one file that knows libev and the phases
  *   actions.c   action → call
  *   children.c  signals and the ends of processes → events
+ *   intakes.c   the intake of an app that listens: its looks, its orders
  *   looks.c     when to look; facts → record, hold, marks → events
  *   sweep*.c    goodbyes, orphans, the outcome of every handle: supervisor/sweep.h */
 #ifndef SUPERVISOR_STATE_H
@@ -20,9 +21,11 @@
 #include "supervisor/app/pace.h"
 #include "supervisor/app/terminal.h"
 #include "supervisor/handles/adopted.h"
+#include "supervisor/handles/inbound.h"
 #include "supervisor/handles/marks.h"
 #include "supervisor/handles/nudge.h"
 #include "supervisor/hold/hold.h"
+#include "supervisor/intake/intake.h"
 #include "supervisor/lifecycle/lifecycle.h"
 #include "supervisor/platform/agent_keeper.h"
 #include "supervisor/platform/control_server.h"
@@ -113,6 +116,11 @@ struct supervisor {
     size_t hint_room;
     struct adopted_table adopted;
 
+    struct intake intake;
+    bool intake_on;          /* what comes in is looked at */
+    bool intake_looked;      /* and was, once */
+    struct inbound_marks inbound_marks;
+
     struct record record;
     struct sweep sweep;
     int exit_code;
@@ -123,6 +131,7 @@ struct supervisor {
 int supervisor_run(const struct supervisor_start *start);
 /* loop.c: queues an event; it is stepped when the current step is done. */
 void supervisor_post(struct supervisor *s, enum lifecycle_event event);
+void supervisor_start_agent(struct supervisor *s);
 void supervisor_leave(struct supervisor *s); /* ends the loop, when the agent has ended or shortly after */
 void supervisor_left_by_agent(struct supervisor *s);
 void supervisor_state(const struct supervisor *s, struct control_state *state);
@@ -190,6 +199,22 @@ void looks_adopt(struct supervisor *s);
 
 /* Marks that could not be taken off are tried again. */
 void looks_unmark_again(struct supervisor *s);
+
+/* intakes.c */
+void intakes_begin(struct supervisor *s);
+enum look_inbound intakes_wanted(const struct supervisor *s);
+void intakes_facts(struct supervisor *s, const struct message_inbound *inbound);
+/* Is no answer under way that an app sends after its COMMIT? */
+bool intakes_are_quiet(const struct supervisor *s);
+/* No mark stays on what comes in; but after the stop signal the listening sockets stay as they are. Returns how many could
+ * not be let go. */
+size_t intakes_let_go(struct supervisor *s);
+void intakes_end(struct supervisor *s);
+/* The listening sockets stay open until lastcall ends, so that nobody is refused meanwhile. */
+void intakes_hold_listening(struct supervisor *s);
+/* What the report cannot say of requests, and why. */
+void intakes_report(struct supervisor *s);
+void intakes_finish(struct supervisor *s);
 
 /* looks_record.c: what a look says for the report; after hold's round, which tells where each handle stands. */
 void looks_record(struct supervisor *s, const struct facts *facts, int64_t now_us);

@@ -76,6 +76,7 @@ static void act_adopt(struct supervisor *s)
     if (control_server_waiting(s->control) > 0)
         answer_drain(s, 0, "the stop goes on by itself");
     looks_adopt(s);
+    intakes_hold_listening(s);
     ev_timer_again(s->loop, &s->watch_timer);
 }
 
@@ -248,6 +249,7 @@ static void begin_post_stop(struct supervisor *s)
 static void act_report(struct supervisor *s)
 {
     sweep_finish(s);
+    intakes_report(s);
     s->record.ended_us = clock_now_us();
     if (!s->main_ended) /* it outlived SIGKILL: 125 would say that it was never started */
         s->exit_code = 128 + SIGKILL;
@@ -279,6 +281,7 @@ void actions_finish_report(struct supervisor *s)
 static void (*const table[])(struct supervisor *) = {
     [ACTION_ANNOUNCE] = act_announce,
     [ACTION_UNANNOUNCE] = act_unannounce,
+    [ACTION_DRAIN] = intakes_begin,
     [ACTION_LOOK] = looks_begin,
     [ACTION_LOOK_STOP] = looks_stop,
     [ACTION_GIVE_UP] = act_give_up,

@@ -25,7 +25,7 @@ enum { ANSWER_MS = 250, ANSWER_FROZEN_MS = 40, NEVER = -1 };
 
 /* From one answer to the next question. */
 static const double pause_s[] = {
-    [PHASE_RUNNING] = NEVER, [PHASE_ANNOUNCING] = NEVER, [PHASE_DRAINING] = NEVER, [PHASE_HOLDING] = 0.001,
+    [PHASE_RUNNING] = NEVER, [PHASE_ANNOUNCING] = NEVER, [PHASE_DRAINING] = 0.001, [PHASE_HOLDING] = 0.001,
     [PHASE_FREEZING] = NEVER, [PHASE_LOOKING] = 0, [PHASE_ENDING] = NEVER, [PHASE_RESTING] = 0.05,
     [PHASE_SIGNALLED] = NEVER,
     [PHASE_STOPPING] = 0.05, [PHASE_KILLING] = NEVER, [PHASE_SWEEPING] = NEVER, [PHASE_DONE] = NEVER};
@@ -53,7 +53,7 @@ void looks_next(struct supervisor *s)
     bool want_text = frozen || s->record.handle_count == 0 || s->lifecycle.phase == PHASE_STOPPING;
     s->look_asked_at_us = clock_now_us();
     unsigned answer_ms = frozen ? ANSWER_FROZEN_MS : ANSWER_MS;
-    struct look_wants wants = {.text = want_text, .whole = frozen || may_be_still(s)};
+    struct look_wants wants = {.text = want_text, .whole = frozen || may_be_still(s), .inbound = intakes_wanted(s)};
     s->look_whole = wants.whole;
     s->look_asked = agent_keeper_look(s->keeper, ++s->look, answer_ms, &wants) == 0;
     if (!s->look_asked)
@@ -185,7 +185,7 @@ static void nudge_one(struct supervisor *s, pid_t tid)
 static void unmark(struct supervisor *s)
 {
     bool wants_nudge = false, again = ev_is_active(&s->unmark_timer);
-    size_t failed = marks_let_go(&s->marks, &wants_nudge);
+    size_t failed = marks_let_go(&s->marks, &wants_nudge) + intakes_let_go(s);
     if (failed && !again)
         log_error("%zu sockets of the app could not be let go: trying again", failed);
     double next = again ? 2 * s->unmark_timer.repeat : UNMARK_AGAIN_S;
@@ -296,7 +296,10 @@ static void round_of(struct supervisor *s, const struct facts *facts)
     int64_t now_us = clock_now_us();
     bool frozen = s->lifecycle.phase == PHASE_LOOKING;
     s->hold.resting = s->lifecycle.drain_only;
+    if (facts->inbound && s->lifecycle.phase != PHASE_DRAINING)
+        intakes_facts(s, facts->inbound);
     bool still = hold_round(&s->hold, facts, read_hints(s, facts), frozen, now_us) && s->look_whole;
+    still = still && (frozen || intakes_are_quiet(s));
     if (s->hold.standing_room < facts->count)
         return;
     looks_record(s, facts, now_us);
@@ -314,9 +317,25 @@ static void round_of(struct supervisor *s, const struct facts *facts)
         supervisor_post(s, still ? EVENT_STILL : EVENT_MOVING);
 }
 
+/* The intake's own pace: at most half of the time goes into looking. */
+static void alone_facts(struct supervisor *s, const struct facts *facts)
+{
+    if (facts->look != s->look)
+        return;
+    s->look_asked = false;
+    if (s->looking && facts->inbound)
+        intakes_facts(s, facts->inbound);
+    if (s->looking && !s->look_asked && pause_of(s) >= 0)
+        look_after(s, pause_of(s) + (double)facts->took_us / US_PER_SECOND);
+}
+
 void looks_facts(void *supervisor, const struct facts *facts)
 {
     struct supervisor *s = supervisor;
+    if (facts->alone) {
+        alone_facts(s, facts);
+        return;
+    }
     learn_kinds(s, facts);
     keep_rows(s, facts);
     if (facts->look == s->look)
@@ -326,6 +345,8 @@ void looks_facts(void *supervisor, const struct facts *facts)
     if (!is_awaited(s, facts))
         return;
     round_of(s, facts);
+    if (facts->inbound && s->lifecycle.phase == PHASE_DRAINING)
+        intakes_facts(s, facts->inbound);
     log_debug("look %u: agent %lld us, in all %lld us; stage %d, %u of %u in flight, %u parked, %u held; %s",
               facts->look, (long long)facts->took_us, (long long)(clock_now_us() - s->look_asked_at_us),
               (int)s->hold.stage, s->hold.counted.by_standing[STANDING_IN_FLIGHT], s->hold.counted.handles,
@@ -359,6 +380,7 @@ void looks_let_go(struct supervisor *s)
     unmark(s);
     hold_finish(&s->hold);
     s->hold_on = false;
+    intakes_end(s);
     if (s->looking)
         looks_begin(s);
 }

@@ -41,7 +41,7 @@ static void note_seen(const struct supervisor *s, struct recorded_handle *handle
 static void record_row(struct supervisor *s, const struct handle_row *row, enum standing standing, int64_t now_us)
 {
     bool flying = standing == STANDING_IN_FLIGHT || standing == STANDING_GIVEN_UP;
-    bool first_look = s->hold.round == 1;
+    bool first_look = s->hold.round == 1 && (s->lifecycle.phase == PHASE_DRAINING || !s->intake_looked);
     char query[WIRE_QUERY];
     struct recorded_handle *handle = record_handle(&s->record, row);
     if (!handle)

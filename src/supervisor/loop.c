@@ -344,13 +344,10 @@ static int start_app(struct supervisor *s)
     return -1;
 }
 
-/* Only when there is something to look at. The app runs already: it does not wait for any of this. */
-static void start_agent(struct supervisor *s)
+void supervisor_start_agent(struct supervisor *s)
 {
     struct agent_keeper_user user = {.context = s, .started = on_agent_started, .facts = looks_facts,
                                      .ended = sweep_ended, .lost = looks_agent_lost};
-    if (s->config->target_count == 0 && !s->config->http_listen[0])
-        return;
     s->keeper = agent_keeper_create(s->loop, s->config, s->start->agent_path, environ, &user);
     if (s->keeper)
         agent_keeper_start(s->keeper);
@@ -360,6 +357,9 @@ static void start_agent(struct supervisor *s)
 
 static void start_platform(struct supervisor *s)
 {
+    /* Only when there is something to look at. The app runs already: it does not wait for any of this. */
+    if (s->config->target_count > 0 || s->config->http_listen[0])
+        supervisor_start_agent(s);
     struct control_server_user user = {.context = s, .request = on_request};
     s->control = control_server_create(s->loop, s->config, &user);
     notify_ready(s->notify, "running");
@@ -377,6 +377,7 @@ static void finish(struct supervisor *s)
     process_tree_finish(&s->tree);
     hold_finish(&s->hold);
     marks_finish(&s->marks);
+    intakes_finish(s);
     record_finish(&s->record);
     free(s->last.rows);
     free(s->hints);
@@ -406,6 +407,7 @@ static struct lifecycle_settings settings_of(const struct config *config)
                                        .announce_us = announces ? config->hooks[HOOK_ANNOUNCE].timeout_us : 0,
                                        .drain_hold_us = config->drain_hold_us,
                                        .has_targets = config->target_count > 0,
+                                       .drains = config->stop_idle_us > 0,
                                        .signal_first = config->stop_order == ORDER_SIGNAL_FIRST,
                                        .end_by_kill = config->stop_end == END_KILL};
 }
@@ -435,7 +437,6 @@ int supervisor_run(const struct supervisor_start *start)
     start_watchers(s);
     if (before_app(s) == 0 && start_app(s) == 0) {
         init_record(s);
-        start_agent(s);
         start_platform(s);
         ev_run(s->loop, 0);
     }

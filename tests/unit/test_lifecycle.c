@@ -51,10 +51,10 @@ enum { WAYS = sizeof ways / sizeof *ways };
 
 /* What each event does, in the order of `ways`: phase and actions; "=" for deliberately nothing. One letter an action,
  * in the order of the enum. */
-static const char action_letters[] = "AUL.GFTPOESNRKWdfcXZ";
+static const char action_letters[] = "AUIL.GFTPOESNRKWdfcXZ";
 
-/* A announce, U unannounce, L look, . look-stop, G give up, F freeze, T thaw, P adopt, O let go, S signal,
- * E end the idle sessions, N signal next, R signal the rest, K kill, W sweep, d drained, f drain failed, c
+/* A announce, U unannounce, I drain the intake, L look, . look-stop, G give up, F freeze, T thaw, P adopt, O let go,
+ * S signal, E end the idle sessions, N signal next, R signal the rest, K kill, W sweep, d drained, f drain failed, c
  * called off, X report, Z exit */
 static const struct {
     enum phase phase;
@@ -71,11 +71,12 @@ static const struct {
      {[EVENT_STOP_SIGNAL] = "announcing c", [EVENT_ESCALATE] = "draining", [EVENT_RESUME] = "running c.OU",
       [EVENT_APP_ENDED] = "stopping c.PRO", [EVENT_TREE_ENDED] = "sweeping c.W", [EVENT_DEADLINE] = "draining"}},
     {PHASE_DRAINING, false,
-     {[EVENT_ESCALATE] = "holding L", [EVENT_APP_ENDED] = "stopping .PRO", [EVENT_TREE_ENDED] = "sweeping .W",
-      [EVENT_DEADLINE] = "holding L"}},
+     {[EVENT_ESCALATE] = "holding L", [EVENT_STILL] = "holding L", [EVENT_APP_ENDED] = "stopping .PRO",
+      [EVENT_TREE_ENDED] = "sweeping .W", [EVENT_AGENT_LOST] = "holding L", [EVENT_DEADLINE] = "holding L"}},
     {PHASE_DRAINING, true,
      {[EVENT_STOP_SIGNAL] = "draining c", [EVENT_ESCALATE] = "holding L", [EVENT_RESUME] = "running c.OU",
-      [EVENT_APP_ENDED] = "stopping c.PRO", [EVENT_TREE_ENDED] = "sweeping c.W", [EVENT_DEADLINE] = "holding L"}},
+      [EVENT_STILL] = "holding L", [EVENT_APP_ENDED] = "stopping c.PRO", [EVENT_TREE_ENDED] = "sweeping c.W",
+      [EVENT_AGENT_LOST] = "holding L", [EVENT_DEADLINE] = "holding L"}},
     {PHASE_HOLDING, false,
      {[EVENT_ESCALATE] = "freezing GF", [EVENT_STILL] = "freezing F", [EVENT_APP_ENDED] = "stopping .PRO",
       [EVENT_TREE_ENDED] = "sweeping .W", [EVENT_DEADLINE] = "holding GL"}},
@@ -298,7 +299,7 @@ static struct lifecycle_settings any_settings(void)
 {
     static const int64_t graces[] = {1 * S, 1500 * MS, 2 * S, 3 * S, 10 * S, 30 * S, 300 * S, 3600 * S};
     struct lifecycle_settings any = {.grace_us = graces[dice(8)], .settle_us = dice(3) * 700 * MS,
-                                     .drain_hold_us = dice(20) * S, .has_targets = dice(5) != 0,
+                                     .drain_hold_us = dice(20) * S, .has_targets = dice(5) != 0, .drains = dice(2),
                                      .signal_first = dice(5) == 0, .end_by_kill = dice(5) == 0,
                                      .announce_us = dice(3) * dice(5) * S,
                                      .sequence_count = dice(LIFECYCLE_SEQUENCE_MOST + 1)};

@@ -204,6 +204,31 @@ START_TEST(hooks_are_told_as_they_ended)
 }
 END_TEST
 
+START_TEST(requests_are_told_as_far_as_they_are_known)
+{
+    record.requests = (struct record_requests){.seen = true, .in_progress = 5, .finished = 5, .refused = 12};
+    make();
+    ck_json_number("requests.in_progress", 5);
+    ck_json_number("requests.finished", 5);
+    ck_json_number("requests.refused", 12);
+    ck_human_has("requests in progress     5 → 5 finished; 12 answered 503\n");
+    record.requests.finished = 3;
+    make();
+    ck_json_number("requests.in_progress", 5);
+    ck_json_null("requests.finished");
+    ck_human_has("5 → 3 finished, 2 unknown; 12 answered 503\n");
+    record.requests.unsure = 1;
+    make();
+    ck_json_null("requests.in_progress");
+    ck_json_null("requests.finished");
+    ck_json_number("requests.refused", 12);
+    record.requests = (struct record_requests){.seen = true};
+    make();
+    ck_json_number("requests.in_progress", 0);
+    ck_human_lacks("requests");
+}
+END_TEST
+
 START_TEST(numbers_are_written_as_they_are)
 {
     make();
@@ -881,6 +906,7 @@ static void add_json_tests(Suite *suite)
     tcase_add_test(json, the_json_has_every_fixed_key);
     tcase_add_test(json, the_json_says_what_happened);
     tcase_add_test(json, hooks_are_told_as_they_ended);
+    tcase_add_test(json, requests_are_told_as_far_as_they_are_known);
     tcase_add_test(json, numbers_are_written_as_they_are);
     tcase_add_test(json, the_json_gives_no_password_away);
     tcase_add_test(json, query_text_can_be_turned_off);

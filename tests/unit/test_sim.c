@@ -93,6 +93,12 @@ static void set_sequence(struct player *player, const char *value)
     player->settings.sequence_us[player->settings.sequence_count++] = read_time(player, value);
 }
 
+static void set_intake(struct player *player, const char *value)
+{
+    (void)value;
+    player->settings.drains = true;
+}
+
 static void set_ends_at_once(struct player *player, const char *value)
 {
     (void)value;
@@ -111,7 +117,7 @@ static const struct {
 } settings[] = {
     {"grace", set_grace},     {"settle", set_settle},   {"drain.hold", set_drain_hold},    {"order", set_order},
     {"end", set_end},         {"targets", set_targets}, {"ends-at-once", set_ends_at_once},
-    {"no-hands", set_no_hands}, {"sequence", set_sequence}, {"announce", set_announce},
+    {"no-hands", set_no_hands}, {"sequence", set_sequence}, {"announce", set_announce}, {"intake", set_intake},
 };
 
 static bool read_setting(struct player *player, const char *word, const char *value)

@@ -19,7 +19,8 @@ cell_fn cell_resting_signal, cell_resting_drain, cell_resting_over;
 cell_fn cell_ended_early, cell_tree_ended_early, cell_holding_ended, cell_stopping_ended, cell_tree_ended;
 
 /* On the way to stillness. */
-cell_fn cell_announced, cell_settled, cell_dried_up, cell_holding_still, cell_holding_deadline, cell_holding_escalated;
+cell_fn cell_announced, cell_settled, cell_dried_up, cell_drain_late, cell_holding_still, cell_holding_deadline;
+cell_fn cell_holding_escalated;
 cell_fn cell_frozen, cell_freeze_failed, cell_looking_still, cell_looking_moving, cell_looking_late, cell_give_up_now;
 
 /* The end. */

@@ -57,6 +57,7 @@ enum lifecycle_event {
 enum lifecycle_action {
     ACTION_ANNOUNCE,      /* readiness to no */
     ACTION_UNANNOUNCE,
+    ACTION_DRAIN,         /* dry the intake up */
     ACTION_LOOK,          /* look at the handles, again and again until told otherwise */
     ACTION_LOOK_STOP,
     ACTION_GIVE_UP,       /* what is in flight now is not waited for any more */
@@ -89,6 +90,7 @@ struct lifecycle_settings {
     int64_t grace_us, settle_us, drain_hold_us;
     int64_t announce_us;  /* how long the hook that announces the stop may take; 0: there is none */
     bool has_targets;     /* nothing to look at: HOLDING is passed through */
+    bool drains;          /* the intake is dried up; else DRAINING is passed through */
     bool signal_first;    /* stop.order */
     bool end_by_kill;     /* stop.end */
     unsigned sequence_count;

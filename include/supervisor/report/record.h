@@ -59,6 +59,13 @@ struct record_phase {
     int64_t began_us;
 };
 
+/* Of the app's own clients: when the stop began, and what became of them. */
+struct record_requests {
+    bool seen;                /* else nothing of it is known */
+    unsigned in_progress, finished, refused;
+    unsigned unsure;          /* connections of which nobody could tell whether one was in progress */
+};
+
 struct record_unknown {
     char what[96], why[160];
 };
@@ -84,6 +91,7 @@ struct record {
     int64_t stop_began_us, stop_began_wall_us, ended_us; /* ended_us: all was done; 0: not yet */
     int64_t app_ended_us;     /* the main process was reaped; 0: not known */
     int64_t grace_us;
+    struct record_requests requests;
     struct record_phase phases[16];
     unsigned phase_count;
     /* handles */

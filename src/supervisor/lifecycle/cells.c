@@ -291,16 +291,23 @@ void cell_announced(struct lifecycle *l, int64_t now, struct lifecycle_actions *
     l->deadline_us = least(l->deadline_us, most(l->settled_us, now));
 }
 
-/* The intake is not watched yet: DRAINING has nothing to wait for, and is over at once. */
+/* The intake has half of the time until the hold deadline; where it is left alone, DRAINING is over at once. */
 void cell_settled(struct lifecycle *l, int64_t now, struct lifecycle_actions *actions)
 {
-    (void)actions;
-    enter(l, PHASE_DRAINING, now, "the app's balancers have had their time");
+    int64_t share = l->settings.drains ? most(l->deadlines.hold - now, 0) / 2 : 0;
+    enter(l, PHASE_DRAINING, now + share, "the app's balancers have had their time");
+    if (l->settings.drains)
+        add(actions, ACTION_DRAIN);
 }
 
 void cell_dried_up(struct lifecycle *l, int64_t now, struct lifecycle_actions *actions)
 {
-    enter_holding(l, now, actions, "no request is waited for");
+    enter_holding(l, now, actions, "no request is in progress");
+}
+
+void cell_drain_late(struct lifecycle *l, int64_t now, struct lifecycle_actions *actions)
+{
+    enter_holding(l, now, actions, "no request is waited for any more");
 }
 
 void cell_holding_still(struct lifecycle *l, int64_t now, struct lifecycle_actions *actions)

@@ -30,6 +30,7 @@ static const char *const event_names[] = {[EVENT_STOP_SIGNAL] = "stop-signal",
                                           [EVENT_DEADLINE] = "deadline"};
 static const char *const action_names[] = {[ACTION_ANNOUNCE] = "announce",
                                            [ACTION_UNANNOUNCE] = "unannounce",
+                                           [ACTION_DRAIN] = "drain",
                                            [ACTION_LOOK] = "look",
                                            [ACTION_LOOK_STOP] = "look-stop",
                                            [ACTION_GIVE_UP] = "give-up",

@@ -99,6 +99,21 @@ static void add_in_flight(const struct record *record, struct text *text)
     text_add(text, "\n");
 }
 
+/* The app's own clients; left out when nobody asked anything. */
+static void add_requests(const struct record *record, struct text *text)
+{
+    const struct record_requests *requests = &record->requests;
+    if (!requests->seen || requests->in_progress + requests->refused + requests->unsure == 0)
+        return;
+    text_add(text, "  requests in progress     %s%u", requests->unsure ? "at least " : "", requests->in_progress);
+    text_add(text, " → %u finished", requests->finished);
+    if (requests->finished < requests->in_progress)
+        text_add(text, ", %u unknown", requests->in_progress - requests->finished);
+    if (requests->refused)
+        text_add(text, "; %u answered 503", requests->refused);
+    text_add(text, "\n");
+}
+
 /* A target's line */
 
 static void label_of(const struct record_target *target, struct text *text)
@@ -327,10 +342,11 @@ void report_human(const struct record *record, struct text *text)
 {
     struct record_unknown list[TALLY_UNKNOWN];
     unsigned unknown = tally_unknown(record, list, TALLY_UNKNOWN);
-    unsigned taken = 3 + 2 * record->target_count + (unknown < UNKNOWN_LINES ? unknown : UNKNOWN_LINES);
+    unsigned taken = 4 + 2 * record->target_count + (unknown < UNKNOWN_LINES ? unknown : UNKNOWN_LINES);
     unsigned lines = taken + TARGET_LINES_LEAST < LINES_MOST ? LINES_MOST - taken : TARGET_LINES_LEAST;
     add_first_line(record, text);
     add_in_flight(record, text);
+    add_requests(record, text);
     add_targets(record, lines, text);
     add_unknown(list, unknown, text);
 }

@@ -316,10 +316,12 @@ static json_t *targets_json(struct builder *builder)
 
 static json_t *requests_json(struct builder *builder)
 {
-    static const char *const keys[] = { "in_progress", "finished", "refused" };
+    const struct record_requests *told = &builder->record->requests;
+    bool sure = told->seen && told->unsure == 0, all = sure && told->finished == told->in_progress;
     json_t *requests = json_object();
-    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
-        put(builder, requests, keys[i], json_null());
+    put(builder, requests, "in_progress", count_or_null(sure, told->in_progress));
+    put(builder, requests, "finished", count_or_null(all, told->finished));
+    put(builder, requests, "refused", count_or_null(told->seen, told->refused));
     return requests;
 }
 
