@@ -27,7 +27,7 @@ CHECK_LIBS = $(shell $(PKG_CONFIG) --libs check)
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(B)/tests/%,$(wildcard tests/unit/test_*.c))
 AGENT_UNIT_TESTS := $(patsubst tests/unit/agent/%.c,$(B)/tests/agent/%,$(wildcard tests/unit/agent/test_*.c))
 FUZZERS := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
-C_APPS := $(patsubst tests/apps/%.c,$(B)/apps/%,$(wildcard tests/apps/*.c tests/apps/hold/*.c))
+C_APPS := $(patsubst tests/apps/%.c,$(B)/apps/%,$(wildcard tests/apps/*.c tests/apps/hold/*.c tests/apps/intake/*.c))
 
 # `make V=1` shows the commands.
 Q := $(if $(V),,@)
