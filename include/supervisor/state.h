@@ -206,8 +206,8 @@ enum look_inbound intakes_wanted(const struct supervisor *s);
 void intakes_facts(struct supervisor *s, const struct message_inbound *inbound);
 /* Is no answer under way that an app sends after its COMMIT? */
 bool intakes_are_quiet(const struct supervisor *s);
-/* No mark stays on what comes in; but after the stop signal the listening sockets stay as they are. Returns how many could
- * not be let go. */
+/* No mark stays on what comes in; but after the stop signal the listening sockets stay as they are. Returns how many
+ * could not be let go. */
 size_t intakes_let_go(struct supervisor *s);
 void intakes_end(struct supervisor *s);
 /* The listening sockets stay open until lastcall ends, so that nobody is refused meanwhile. */

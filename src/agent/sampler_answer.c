@@ -150,7 +150,8 @@ void sampler_send_inbound(struct sampler *sampler)
 
 void sampler_send_alone(struct sampler *sampler)
 {
-    struct message_rows rows = {.header = {sizeof rows, MESSAGE_ROWS, 0}, .look = sampler->round.look, .last = 1, .alone = 1,
+    struct message_rows rows = {.header = {sizeof rows, MESSAGE_ROWS, 0}, .look = sampler->round.look, .last = 1,
+                                .alone = 1,
                                 .took_us = clock_now_us() - sampler->round.began_us};
     sampler->send(sampler->context, &rows);
 }

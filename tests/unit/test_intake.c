@@ -433,10 +433,12 @@ START_TEST(what_http_looks_like)
         bool is;
     } tries[] = {
         {"GET / HTTP/1.1\r\nHost: a\r\n\r\n", true}, {"POST /x?y=1 HTTP/1.0\r\n", true}, {"GET / HTTP/1.1\r\n", true},
-        {"GET / HTTP/1.1", false}, {"GET / HTTP/1.1\n", false}, {"GET  HTTP/1.1\r\n", false}, {"GET HTTP/1.1\r\n", false},
+        {"GET / HTTP/1.1", false}, {"GET / HTTP/1.1\n", false}, {"GET  HTTP/1.1\r\n", false},
+        {"GET HTTP/1.1\r\n", false},
         {"GET / HTTP/2.0\r\n", false}, {"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", false}, {"get / HTTP/1.1\r\n", false},
         {"GET / x HTTP/1.1\r\n", false}, {"", false}, {"\r\n", false}, {"\x16\x03\x01", false},
-        {"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA / HTTP/1.1\r\n", false}, {"name=value\r\n", false}, {"GET /", false},
+        {"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA / HTTP/1.1\r\n", false}, {"name=value\r\n", false},
+        {"GET /", false},
         {"GET /\x01 HTTP/1.1\r\n", false}, {" HTTP/1.1\r\n", false},
     };
     for (size_t i = 0; i < sizeof tries / sizeof *tries; i++)

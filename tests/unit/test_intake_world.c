@@ -2,8 +2,8 @@
  * hard on purpose: ages in ticks, acknowledgements that come late or with the next request, requests and answers in two
  * parts, queues that are told as they were before the rest, and hands that come later than the look.
  *
- * Whenever a connection is ended, the world looks whether anything was in progress on it; whenever a request is answered
- * 503, whether the app had answered all before. And it must run dry in time. */
+ * Whenever a connection is ended, the world looks whether anything was in progress on it; whenever a request is
+ * answered 503, whether the app had answered all before. And it must run dry in time. */
 #include <check.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
@@ -174,7 +174,8 @@ static bool look(struct world *w)
         if (c->ended)
             continue;
         inbound->rows[inbound->header.count++] = (struct inbound_row){
-            .inode = 100 + i, .port = 80, .tcp_state = TCP_ESTABLISHED, .has_info = 1, .unread_bytes = dice(2) ? c->unread : c->unread_before,
+            .inode = 100 + i, .port = 80, .tcp_state = TCP_ESTABLISHED, .has_info = 1,
+            .unread_bytes = dice(2) ? c->unread : c->unread_before,
             .bytes_received = c->received, .bytes_sent = c->sent, .unacked_segments = c->sent - c->acked,
             .last_sent_ms = age(w, c->sent_at_us), .last_received_ms = age(w, c->received_at_us),
             .last_ack_ms = age(w, c->acked_at_us)};

@@ -4,8 +4,8 @@
  *
  * Where a connection stands is told by the direction of what moved last, since nobody reads the protocol: in, a request
  * is in progress; out, strictly later, it is answered. Equal ages tell nothing (the kernel counts in ticks of up to
- * 10 ms); then what the client acknowledged does, or what moves from one round to the next, or nobody knows, and what is
- * not known is never idle.
+ * 10 ms); then what the client acknowledged does, or what moves from one round to the next, or nobody knows, and what
+ * is not known is never idle.
  *
  *   busy     a request is in progress, or may be
  *   idle     answered, but not for long enough; a client without think time is never seen otherwise
@@ -57,7 +57,7 @@ enum intake_outcome {
     INTAKE_DONE,
     INTAKE_NOT,               /* nothing was changed: WELCOME: there was no need; KEEP: it is a blocking socket;
                                * ANSWER: it is not plain HTTP */
-    INTAKE_FAILED             /* the hands could not reach it now, or something has moved meanwhile: the next round tells */
+    INTAKE_FAILED             /* it could not be reached now, or something has moved meanwhile: the next round tells */
 };
 
 enum intake_moved { MOVED_UNKNOWN, MOVED_IN, MOVED_OUT };

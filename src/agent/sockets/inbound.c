@@ -1,5 +1,5 @@
-/* One look at what comes in: see agent/sockets/inbound.h. Never waits, and never asks for the connections of an app that
- * does not listen. */
+/* One look at what comes in: see agent/sockets/inbound.h. Never waits, and never asks for the connections of an app
+ * that does not listen. */
 #include "agent/sockets/inbound.h"
 
 #include <errno.h>

@@ -16,7 +16,8 @@
 #include "common/clock.h"
 
 /* include/net/tcp_states.h; <netinet/tcp.h> has them too but cannot stand beside <linux/tcp.h>. */
-enum { ESTABLISHED = 1, SYN_SENT = 2, FIN_WAIT1 = 4, FIN_WAIT2 = 5, CLOSE_WAIT = 8, LAST_ACK = 9, LISTEN = 10, CLOSING = 11 };
+enum { ESTABLISHED = 1, SYN_SENT = 2, FIN_WAIT1 = 4, FIN_WAIT2 = 5, CLOSE_WAIT = 8, LAST_ACK = 9, LISTEN = 10,
+       CLOSING = 11 };
 #define STATES_WANTED                                                                                                  \
     (1u << ESTABLISHED | 1u << SYN_SENT | 1u << FIN_WAIT1 | 1u << FIN_WAIT2 | 1u << CLOSE_WAIT | 1u << LAST_ACK |      \
      1u << CLOSING)

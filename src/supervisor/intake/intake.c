@@ -112,10 +112,10 @@ static void judge_listening(struct intake *intake, const struct inbound_row *row
 
 /* -- which way the last bytes went --------------------------------------------------------------------------------- */
 
-/* By the kernel's ages, of a connection on which nothing lies unread. Equal ones: had the client spoken last, that would
- * have acknowledged our answer, and nothing more would have come from it; so if something is not acknowledged yet, or was
- * acknowledged later, the answer went out last. All of one instant: a queue's bytes, which the kernel reads earlier, may
- * be older than the request that has come since. */
+/* By the kernel's ages, of a connection on which nothing lies unread. Equal ones: had the client spoken last, that
+ * would have acknowledged our answer, and nothing more would have come from it; so if something is not acknowledged
+ * yet, or was acknowledged later, the answer went out last. All of one instant: a queue's bytes, which the kernel
+ * reads earlier, may be older than the request that has come since. */
 static enum intake_moved by_ages(const struct inbound_row *row)
 {
     if (row->bytes_sent == 0)

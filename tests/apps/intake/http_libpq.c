@@ -1,5 +1,5 @@
-/* An HTTP server in C: one thread, epoll, sockets that never block, and a transaction on libpq for each request, named by
- * its path. PORT: where it listens, else anywhere; PORT_FILE: where that is written. No handler for SIGTERM. */
+/* An HTTP server in C: one thread, epoll, sockets that never block, and a transaction on libpq for each request, named
+ * by its path. PORT: where it listens, else anywhere; PORT_FILE: where that is written. No handler for SIGTERM. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <sys/epoll.h>
