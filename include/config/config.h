@@ -15,6 +15,7 @@ enum stop_signal_to { SIGNAL_TO_AUTO, SIGNAL_TO_MAIN, SIGNAL_TO_GROUP, SIGNAL_TO
 enum stop_order { ORDER_DRAIN_FIRST, ORDER_SIGNAL_FIRST };
 enum stop_listener { STOP_LISTENER_DROP, STOP_LISTENER_LEAVE, STOP_LISTENER_REFUSE };
 enum stop_end { END_SIGNAL, END_KILL };
+enum restart_policy { RESTART_NEVER, RESTART_ON_FAILURE, RESTART_ALWAYS };
 
 /* Listening ports of the app that have an idle time of their own. */
 enum { CONFIG_PORTS = 16 };
@@ -62,7 +63,7 @@ struct config_origin {
     unsigned line, column; /* FROM_FILE: of the value in config.file */
     const char *written;
 };
-enum { CONFIG_KEYS = 37 }; /* rows of config/keys.h; asserted there */
+enum { CONFIG_KEYS = 42 }; /* rows of config/keys.h; asserted there */
 
 /* Numbers to numbers: signals, exit codes. What is not in it stays as it is. */
 struct config_map {
@@ -90,6 +91,10 @@ struct config {
     char file[256];              /* the file that was read, or empty */
     int64_t grace_period_us;
     char user[64];               /* empty: stay who we are */
+    enum restart_policy restart_policy;
+    int64_t restart_backoff_us, restart_backoff_max_us;
+    unsigned restart_limit;      /* restarts within restart_window_us at most; 0: no limit */
+    int64_t restart_window_us;
     char report_file[256];       /* empty: none */
     bool report_termination_log; /* write /dev/termination-log when it exists */
     enum log_level log_level;

@@ -7,6 +7,7 @@
 
 enum key_type {
     KEY_DURATION, /* int64_t of microseconds */
+    KEY_COUNT,    /* unsigned */
     KEY_BOOL,     /* bool */
     KEY_CHOICE,   /* an enum of int's size: one of `choices` */
     KEY_NAME,     /* char[]: letters, digits, '.', '_', '-' */
@@ -36,6 +37,7 @@ struct key {
     size_t offset, size;              /* of the field in struct config */
     const char *fallback;             /* the default as one would write it; "": none */
     int64_t min_us, max_us;           /* KEY_DURATION */
+    unsigned most;                    /* KEY_COUNT */
     const struct key_choice *choices; /* KEY_CHOICE: ended by a NULL name */
     bool not_in_file;                 /* environment and options only */
     const char *short_environment;    /* a fixed name besides LASTCALL_<KEY>, or NULL */

@@ -5,6 +5,7 @@
  *   hooks.c     commands and URLs of the configuration at their moments
  *   loop.c      events in, phases, actions out: the one file that knows libev and the phases
  *   actions.c   action → call
+ *   life.c      what belongs to one life of the app, and its restart
  *   children.c  signals and the ends of processes → events
  *   intakes.c   the intake of an app that listens: its looks, its orders
  *   looks.c     when to look; facts → record, hold, marks → events
@@ -74,7 +75,7 @@ struct supervisor {
     const struct supervisor_start *start;
     struct ev_loop *loop;
     ev_io signal_io;
-    ev_timer deadline_timer, look_timer, freeze_timer, unmark_timer, watch_timer, leave_timer;
+    ev_timer deadline_timer, look_timer, freeze_timer, unmark_timer, watch_timer, leave_timer, sample_timer;
     bool leaving;            /* all is done; only the agent's own goodbyes to the servers are waited for */
 
     struct lifecycle lifecycle;
@@ -83,6 +84,7 @@ struct supervisor {
     bool stepping;
 
     pid_t app_pid;
+    int64_t app_started_us;
     bool main_ended;
     int stop_signo;          /* that came first; 0: none */
     bool interrupted_once;   /* one ^C of the terminal came */
@@ -135,6 +137,16 @@ void supervisor_start_agent(struct supervisor *s);
 void supervisor_leave(struct supervisor *s); /* ends the loop, when the agent has ended or shortly after */
 void supervisor_left_by_agent(struct supervisor *s);
 void supervisor_state(const struct supervisor *s, struct control_state *state);
+/* loop.c: the app is started; 0, or -1 with exit_code set and the reason in the log */
+int supervisor_start_app(struct supervisor *s);
+void supervisor_begin_record(struct supervisor *s); /* an empty one of this life; what earlier lives came to is kept */
+
+/* life.c */
+void life_watch(struct supervisor *s);     /* from its start on: samples, soon and then less and less often */
+void life_sample(struct supervisor *s);    /* of the sample timer */
+void life_say_wait(struct supervisor *s);  /* it is over, and another one follows */
+void life_say_stay_down(struct supervisor *s);
+void life_start(struct supervisor *s);     /* the next one */
 
 /* preflight.c: will every signal of stop.sequence be sent in time? Returns 0, or -1 and which one will not. */
 int supervisor_check_sequence(const struct config *config, struct error *error);
@@ -196,6 +208,10 @@ void looks_let_go(struct supervisor *s);
 /* One look that shows what our own duplicates hold open. False: there is no agent to ask. */
 bool looks_ask_for_own(struct supervisor *s);
 void looks_adopt(struct supervisor *s);
+/* Nothing that was looked at in one life holds for the next. */
+void looks_forget(struct supervisor *s);
+/* Asks for one look, for the record of an app that may end without a stop. */
+void looks_sample(struct supervisor *s);
 
 /* Marks that could not be taken off are tried again. */
 void looks_unmark_again(struct supervisor *s);

@@ -27,6 +27,7 @@ struct control_state {
     char instance[64];
     int32_t app_pid;
     int32_t handles, in_flight;
+    int32_t restarts;       /* of the app */
     int64_t since_stop_us;  /* since the stop began; -1: none */
     int64_t left_us;        /* of the grace period; -1: none */
 };

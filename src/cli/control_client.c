@@ -91,7 +91,7 @@ static json_t *known_string(const char *text)
 int control_client_print_json(const char *verb, const char *result, int exit_code, const struct control_reply *reply)
 {
     const struct control_state *state = &reply->state;
-    json_t *object = json_pack("{s:s, s:s, s:s, s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
+    json_t *object = json_pack("{s:s, s:s, s:s, s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
         "schema", "lastcall.control/1",
         "verb", verb,
         "result", result,
@@ -101,6 +101,7 @@ int control_client_print_json(const char *verb, const char *result, int exit_cod
         "app_pid", known_integer(state->app_pid),
         "handles", known_integer(state->handles),
         "in_flight", known_integer(state->in_flight),
+        "restarts", known_integer(state->restarts),
         "since_stop_seconds", known_seconds(state->since_stop_us),
         "left_seconds", known_seconds(state->left_us),
         "text", known_string(reply->text));

@@ -31,6 +31,8 @@ static int print_words(const struct control_reply *reply)
     add_count(&text, state->handles);
     text_add(&text, "\n  in flight   ");
     add_count(&text, state->in_flight);
+    if (state->restarts > 0)
+        text_add(&text, "\n  restarts    %d", state->restarts);
     if (state->since_stop_us >= 0) {
         text_add(&text, "\n  stop began  ");
         text_add_duration(&text, state->since_stop_us);

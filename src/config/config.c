@@ -62,6 +62,21 @@ static bool is_default(const struct config *config, const char *key)
     return config->origins[key_find(key) - keys].source == FROM_DEFAULT;
 }
 
+static void check_backoff(const struct config *config, struct config_errors *errors)
+{
+    char first[32], longest[32], where[320];
+    struct text first_text = text_in(first, sizeof first), longest_text = text_in(longest, sizeof longest);
+    struct text where_text = text_in(where, sizeof where);
+    if (config->restart_backoff_us <= config->restart_backoff_max_us)
+        return;
+    duration_format(config->restart_backoff_us, &first_text);
+    duration_format(config->restart_backoff_max_us, &longest_text);
+    bool first_is_default = is_default(config, "restart.backoff");
+    print_origin(config, key_find(first_is_default ? "restart.backoff_max" : "restart.backoff"), &where_text);
+    config_errors_add(errors, "%s: restart.backoff: %s is longer than restart.backoff_max, which is %s", where, first,
+                      longest);
+}
+
 /* The place is that of the key which was changed. */
 static void check_settle(const struct config *config, struct config_errors *errors)
 {
@@ -100,6 +115,7 @@ static void check_together(const struct config *config, struct config_errors *er
 {
     check_settle(config, errors);
     check_sequence(config, errors);
+    check_backoff(config, errors);
 }
 
 int config_load(struct config *config, const struct config_option *options, size_t option_count,

@@ -21,6 +21,8 @@ static const struct key_choice orders[] = {
     {"drain-first", ORDER_DRAIN_FIRST}, {"signal-first", ORDER_SIGNAL_FIRST}, {NULL, 0}};
 static const struct key_choice listeners[] = {
     {"drop", STOP_LISTENER_DROP}, {"leave", STOP_LISTENER_LEAVE}, {"refuse", STOP_LISTENER_REFUSE}, {NULL, 0}};
+static const struct key_choice restart_policies[] = {
+    {"never", RESTART_NEVER}, {"on-failure", RESTART_ON_FAILURE}, {"always", RESTART_ALWAYS}, {NULL, 0}};
 static const struct key_choice ends[] = {{"signal", END_SIGNAL}, {"kill", END_KILL}, {NULL, 0}};
 
 const struct key keys[CONFIG_KEYS] = {
@@ -35,6 +37,18 @@ const struct key keys[CONFIG_KEYS] = {
      .help = "how long a whole stop may take; less than the platform's own limit"},
     {.name = "user", .type = KEY_USER, FIELD(user), .fallback = "", .option = "user", .argument = "NAME",
      .help = "become this user (name, uid, name:group, uid:gid) before anything starts", .example = "app"},
+    {.name = "restart.policy", .type = KEY_CHOICE, FIELD(restart_policy), .fallback = "never",
+     .choices = restart_policies, .option = "restart", .argument = "WHEN",
+     .help = "start an ended app again: never, on-failure (not after 0) or always"},
+    {.name = "restart.backoff", .type = KEY_DURATION, FIELD(restart_backoff_us), .fallback = "1s", .min_us = 1000,
+     .max_us = hour, .help = "the wait before the first restart; each further one is twice as long"},
+    {.name = "restart.backoff_max", .type = KEY_DURATION, FIELD(restart_backoff_max_us), .fallback = "1m",
+     .min_us = 1000, .max_us = hour,
+     .help = "the longest wait; after a longer run the next one is restart.backoff again"},
+    {.name = "restart.limit", .type = KEY_COUNT, FIELD(restart_limit), .fallback = "0", .most = 64,
+     .help = "so many restarts within restart.window at most, then lastcall ends, too; 0: no limit"},
+    {.name = "restart.window", .type = KEY_DURATION, FIELD(restart_window_us), .fallback = "10m", .min_us = second,
+     .max_us = 24 * hour, .help = "the time within which restart.limit counts"},
     {.name = "report.file", .type = KEY_PATH, FIELD(report_file), .fallback = "",
      .short_environment = "LASTCALL_REPORT", .option = "report", .argument = "FILE",
      .help = "write the JSON exit report to this file", .example = "/var/log/lastcall/report.json"},

@@ -63,6 +63,30 @@ static void describe_duration(const struct key *key, struct text *text)
     duration_format(key->max_us, text);
 }
 
+/* ---- counts ---- */
+
+static int set_count(struct config *config, const struct key *key, const char *value, struct error *error)
+{
+    size_t digits = strspn(value, "0123456789");
+    unsigned long count = strtoul(value, NULL, 10);
+    if (digits == 0 || digits > 9 || value[digits] != '\0')
+        return refuse(error, value, "is not a number: write digits");
+    if (count > key->most)
+        return error_set(error, "%lu is too many: at most %u", count, key->most);
+    *(unsigned *)field(config, key) = (unsigned)count;
+    return 0;
+}
+
+static void format_count(const struct config *config, const struct key *key, struct text *text)
+{
+    text_add(text, "%u", *(unsigned *)field(config, key));
+}
+
+static void describe_count(const struct key *key, struct text *text)
+{
+    text_add(text, "a number, 0 to %u", key->most);
+}
+
 /* ---- bool ---- */
 
 int value_parse_bool(const char *text, bool *value)
@@ -303,6 +327,7 @@ static const struct type {
     bool is_map;
 } types[] = {
     [KEY_DURATION] = {set_duration, format_duration, describe_duration},
+    [KEY_COUNT] = {set_count, format_count, describe_count},
     [KEY_BOOL] = {set_bool, format_bool, describe_bool},
     [KEY_CHOICE] = {set_choice, format_choice, describe_choice},
     [KEY_NAME] = {set_name, format_text, describe_name},

@@ -300,6 +300,9 @@ static void (*const table[])(struct supervisor *) = {
     [ACTION_CALLED_OFF] = act_called_off,
     [ACTION_REPORT] = act_report,
     [ACTION_EXIT] = supervisor_leave,
+    [ACTION_WAIT] = life_say_wait,
+    [ACTION_START] = life_start,
+    [ACTION_STAY_DOWN] = life_say_stay_down,
 };
 _Static_assert(sizeof table / sizeof *table == ACTIONS, "an action without a call");
 

@@ -211,7 +211,8 @@ static void take_stop_signal(struct supervisor *s, const struct taken_signal *ta
     if (!s->stop_signo) {
         s->stop_signo = taken->signo;
         s->interrupted_once = interrupt;
-        children_plan(s, children_stop_signal(s));
+        if (s->lifecycle.phase != PHASE_WAITING) /* there, there is nobody to tell */
+            children_plan(s, children_stop_signal(s));
         supervisor_post(s, EVENT_STOP_SIGNAL);
     } else if (taken->signo != s->stop_signo || (interrupt && s->interrupted_once)) {
         log_info("%s after %s: on to the next phase", signal_name(taken->signo), signal_name(s->stop_signo));

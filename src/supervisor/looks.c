@@ -28,7 +28,8 @@ static const double pause_s[] = {
     [PHASE_RUNNING] = NEVER, [PHASE_ANNOUNCING] = NEVER, [PHASE_DRAINING] = 0.001, [PHASE_HOLDING] = 0.001,
     [PHASE_FREEZING] = NEVER, [PHASE_LOOKING] = 0, [PHASE_ENDING] = NEVER, [PHASE_RESTING] = 0.05,
     [PHASE_SIGNALLED] = NEVER,
-    [PHASE_STOPPING] = 0.05, [PHASE_KILLING] = NEVER, [PHASE_SWEEPING] = NEVER, [PHASE_DONE] = NEVER};
+    [PHASE_STOPPING] = 0.05, [PHASE_KILLING] = NEVER, [PHASE_SWEEPING] = NEVER, [PHASE_WAITING] = NEVER,
+    [PHASE_DONE] = NEVER};
 _Static_assert(sizeof pause_s / sizeof *pause_s == PHASES, "a phase without a pause");
 
 /* Only a look at all sockets can say that nothing is in flight: on a host with very many the agent looks at the known
@@ -112,6 +113,27 @@ static double pause_of(const struct supervisor *s)
         return pause;
     int64_t quiet_us = clock_now_us() - s->hold.moved_at_us;
     return quiet_us < MOVING_US ? 0 : quiet_us < 10 * MOVING_US ? pause : 5 * pause;
+}
+
+void looks_forget(struct supervisor *s)
+{
+    looks_stop(s);
+    ev_timer_stop(s->loop, &s->unmark_timer);
+    hold_finish(&s->hold);
+    s->hold_on = s->nudging = s->no_hands = false;
+    s->last.count = 0;
+    s->last.at_us = 0;
+    s->last.seen = s->last.frozen = false;
+}
+
+/* Nobody waits for it: it becomes the last look, from which the end of an app that crashes is reported. */
+void looks_sample(struct supervisor *s)
+{
+    struct look_wants wants = {.text = true, .whole = true};
+    if (!s->keeper || !agent_keeper_is_up(s->keeper) || s->look_asked)
+        return;
+    s->look_asked_at_us = clock_now_us();
+    s->look_asked = agent_keeper_look(s->keeper, ++s->look, ANSWER_MS, &wants) == 0;
 }
 
 static void look_later(struct supervisor *s)
@@ -364,7 +386,7 @@ void looks_agent_lost(void *supervisor, enum agent_loss loss, const char *why)
 {
     struct supervisor *s = supervisor;
     s->look_asked = false;
-    if (s->lifecycle.phase != PHASE_RUNNING && s->lifecycle.phase != PHASE_DONE)
+    if (s->lifecycle.phase != PHASE_RUNNING && s->lifecycle.phase < PHASE_WAITING)
         record_unknown(&s->record, "what happened while there was no agent", "%s", why);
     if (loss == AGENT_NOT_THERE)
         record_unknown(&s->record, "the connections of the app", "lastcall-agent could not be started");

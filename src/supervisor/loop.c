@@ -36,10 +36,13 @@ static void set_deadline(struct supervisor *s)
     ev_timer_start(s->loop, &s->deadline_timer);
 }
 
-static void init_record(struct supervisor *s)
+void supervisor_begin_record(struct supervisor *s)
 {
     struct record *record = &s->record;
+    struct record_past past = record->past;
+    record_finish(record);
     record_init(record);
+    record->past = past;
     record->app_pid = s->app_pid;
     record->command = s->config->command;
     record->grace_us = s->config->grace_period_us;
@@ -95,10 +98,8 @@ static void phase_changed(struct supervisor *s, enum phase from)
         begin_record_of_stop(s);
     if (from == PHASE_RUNNING && !s->record.is_stop)
         record_from_sample(s);
-    if (to == PHASE_RUNNING) { /* a drain that no signal followed: the next stop has a record of its own */
-        record_finish(&s->record);
-        init_record(s);
-    }
+    if (to == PHASE_RUNNING && from != PHASE_WAITING)
+        supervisor_begin_record(s); /* a drain that no signal followed: the next stop has a record of its own */
     if (strcmp(phase_public_name(from), phase_public_name(to)) == 0)
         return;
     log_write(s->config->target_count ? LOG_LEVEL_INFO : LOG_LEVEL_DEBUG, "%s: %s", phase_public_name(to),
@@ -108,12 +109,19 @@ static void phase_changed(struct supervisor *s, enum phase from)
         record_phase(&s->record, phase_public_name(to), clock_now_us());
 }
 
+/* What the app ended with, as lastcall would exit with it: the one place that tells a failure for restart.policy. */
+static bool has_failed(const struct supervisor *s)
+{
+    return config_mapped(&s->config->exit_codes, s->exit_code) != 0;
+}
+
 static void step(struct supervisor *s, enum lifecycle_event event)
 {
     struct lifecycle_actions actions;
     enum phase from = s->lifecycle.phase;
     s->lifecycle.no_hands = s->no_hands;
     s->lifecycle.no_freeze = s->no_freeze;
+    s->lifecycle.failed = has_failed(s);
     lifecycle_step(&s->lifecycle, event, clock_now_us(), &actions);
     if (s->lifecycle.phase != from)
         phase_changed(s, from);
@@ -144,6 +152,7 @@ void supervisor_state(const struct supervisor *s, struct control_state *state)
     *state = (struct control_state){.app_pid = s->main_ended ? -1 : s->app_pid, .handles = -1, .in_flight = -1,
                                     .since_stop_us = stopping ? since : -1,
                                     .left_us = stopping ? s->lifecycle.settings.grace_us - since : -1};
+    state->restarts = (int32_t)s->lifecycle.lives.restarts;
     snprintf(state->phase, sizeof state->phase, "%s", phase_public_name(s->lifecycle.phase));
     snprintf(state->instance, sizeof state->instance, "%s", s->config->instance);
     if (s->last.at_us)
@@ -209,6 +218,12 @@ static void on_watch(struct ev_loop *loop, ev_timer *timer, int events)
     children_check(s);
 }
 
+static void on_sample(struct ev_loop *loop, ev_timer *timer, int events)
+{
+    (void)loop, (void)events;
+    life_sample(timer->data);
+}
+
 /* The agent's sessions deserve a goodbye, too: it says them when its channel is closed, and is waited for shortly. */
 void supervisor_leave(struct supervisor *s)
 {
@@ -248,13 +263,18 @@ static void on_agent_started(void *supervisor, pid_t pid)
     looks_next(s);
 }
 
+/* Of a life that is over or ending by itself there is nothing to drain; but there will be no other one. */
 static void request_drain(struct supervisor *s, bool now, struct control_answer *answer)
 {
-    bool ending = s->lifecycle.phase >= PHASE_SIGNALLED;
+    bool ending = s->lifecycle.phase >= PHASE_SIGNALLED, again = s->lifecycle.phase == PHASE_WAITING;
     answer->waits = !ending;
-    snprintf(answer->text, sizeof answer->text, ending ? "the stop is under way" : "draining");
-    if (ending)
+    snprintf(answer->text, sizeof answer->text, "%s", again    ? "nothing runs; the app is not started again"
+                                                      : ending ? "the stop is under way"
+                                                               : "draining");
+    if (ending) {
+        supervisor_post(s, EVENT_DRAIN);
         return;
+    }
     if (s->lifecycle.phase == PHASE_RUNNING)
         children_plan(s, children_stop_signal(s));
     supervisor_post(s, EVENT_DRAIN);
@@ -265,10 +285,10 @@ static void request_drain(struct supervisor *s, bool now, struct control_answer 
 static void request_resume(struct supervisor *s, bool now, struct control_answer *answer)
 {
     (void)now;
-    bool running = s->lifecycle.phase == PHASE_RUNNING;
+    bool running = s->lifecycle.phase == PHASE_RUNNING || s->lifecycle.phase == PHASE_WAITING;
     if (!running)
         supervisor_post(s, EVENT_RESUME);
-    answer->refused = s->lifecycle.phase != PHASE_RUNNING;
+    answer->refused = !running && s->lifecycle.phase != PHASE_RUNNING;
     answer->exit_code = answer->refused ? 1 : 0;
     snprintf(answer->text, sizeof answer->text, "%s",
              running ? "running: there was nothing to call off"
@@ -280,6 +300,10 @@ static void request_status(struct supervisor *s, bool now, struct control_answer
     (void)now;
     struct text text = text_in(answer->text, sizeof answer->text);
     text_add(&text, "%s", s->lifecycle.why);
+    if (s->lifecycle.phase == PHASE_WAITING) {
+        text_add(&text, " in ");
+        text_add_duration(&text, s->lifecycle.deadline_us - clock_now_us());
+    }
     if (!s->last.at_us)
         return;
     text_add(&text, "; connections as of ");
@@ -306,7 +330,8 @@ static void start_watchers(struct supervisor *s)
     ev_timer_init(&s->unmark_timer, on_unmark, 0, 0);
     ev_timer_init(&s->watch_timer, on_watch, 0.002, 0.002);
     ev_timer_init(&s->leave_timer, on_leave, 0, 0);
-    s->leave_timer.data = s->signal_io.data = s->deadline_timer.data = s->look_timer.data = s;
+    ev_timer_init(&s->sample_timer, on_sample, 0, 0);
+    s->sample_timer.data = s->leave_timer.data = s->signal_io.data = s->deadline_timer.data = s->look_timer.data = s;
     s->freeze_timer.data = s->unmark_timer.data = s->watch_timer.data = s;
     ev_set_priority(&s->signal_io, EV_MAXPRI);
     ev_io_start(s->loop, &s->signal_io);
@@ -323,7 +348,7 @@ static void name_sessions(const struct supervisor *s)
     setenv("PGAPPNAME", name, 0);
 }
 
-static int start_app(struct supervisor *s)
+int supervisor_start_app(struct supervisor *s)
 {
     struct spawn_failure failure;
     struct spawn_request request = {.argv = s->config->command, .envp = environ, .own_group = true,
@@ -332,6 +357,7 @@ static int start_app(struct supervisor *s)
     terminal_open(&s->terminal);
     request.terminal = s->terminal.fd;
     s->app_pid = spawn_process(&request, &failure);
+    s->app_started_us = clock_now_us();
     if (s->app_pid > 0) {
         s->terminal.app_group = s->app_pid;
         return 0;
@@ -399,6 +425,15 @@ static void take_sequence(struct lifecycle_settings *settings, const struct conf
             settings->sequence_us[settings->sequence_count++] = sequence->list[i].after_us;
 }
 
+static struct lifecycle_restart restart_of(const struct config *config)
+{
+    return (struct lifecycle_restart){.after_failure = config->restart_policy != RESTART_NEVER,
+                                      .after_success = config->restart_policy == RESTART_ALWAYS,
+                                      .backoff_us = config->restart_backoff_us,
+                                      .backoff_max_us = config->restart_backoff_max_us,
+                                      .window_us = config->restart_window_us, .limit = config->restart_limit};
+}
+
 static struct lifecycle_settings settings_of(const struct config *config)
 {
     bool announces = hooks_has(config, HOOK_ANNOUNCE);
@@ -409,7 +444,8 @@ static struct lifecycle_settings settings_of(const struct config *config)
                                        .has_targets = config->target_count > 0,
                                        .drains = config->stop_idle_us > 0,
                                        .signal_first = config->stop_order == ORDER_SIGNAL_FIRST,
-                                       .end_by_kill = config->stop_end == END_KILL};
+                                       .end_by_kill = config->stop_end == END_KILL,
+                                       .restart = restart_of(config)};
 }
 
 int supervisor_run(const struct supervisor_start *start)
@@ -435,8 +471,9 @@ int supervisor_run(const struct supervisor_start *start)
     }
     name_sessions(s);
     start_watchers(s);
-    if (before_app(s) == 0 && start_app(s) == 0) {
-        init_record(s);
+    if (before_app(s) == 0 && supervisor_start_app(s) == 0) {
+        supervisor_begin_record(s);
+        life_watch(s);
         start_platform(s);
         ev_run(s->loop, 0);
     }

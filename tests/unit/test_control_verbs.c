@@ -337,7 +337,7 @@ START_TEST(json_is_one_object_at_the_end)
     ck_assert_str_eq(outputs[0],
                      "{\"schema\":\"lastcall.control/1\",\"verb\":\"drain\",\"result\":\"done\",\"exit_code\":0,"
                      "\"instance\":\"web\",\"phase\":\"holding\",\"app_pid\":7,\"handles\":8,\"in_flight\":null,"
-                     "\"since_stop_seconds\":1.5,\"left_seconds\":8.5,\"text\":\"still\"}\n");
+                     "\"restarts\":0,\"since_stop_seconds\":1.5,\"left_seconds\":8.5,\"text\":\"still\"}\n");
 }
 END_TEST
 

@@ -11,7 +11,9 @@
 #define S INT64_C(1000000)
 #define T0 (1000 * S)
 
-static const struct lifecycle_settings usual = {.grace_us = 10 * S, .drain_hold_us = 5 * S, .has_targets = true};
+static const struct lifecycle_settings usual = {
+    .grace_us = 10 * S, .drain_hold_us = 5 * S, .has_targets = true,
+    .restart = {.after_failure = true, .after_success = true, .backoff_us = 1 * S, .backoff_max_us = 8 * S}};
 
 static bool did(const struct lifecycle_actions *actions, enum lifecycle_action action)
 {
@@ -46,16 +48,17 @@ static const struct way ways[] = {
     {PHASE_STOPPING, false, "Sddsfsd"}, {PHASE_KILLING, false, "SddsfsE"}, {PHASE_SWEEPING, false, "Sddsfst"},
     {PHASE_DONE, false, "Sddsfstw"},  {PHASE_ENDING, false, "NSddsfs"},
     {PHASE_SIGNALLED, false, "QSddsfs"}, {PHASE_STOPPING, false, "QSddsfsd"},
+    {PHASE_WAITING, false, "tw"},
 };
 enum { WAYS = sizeof ways / sizeof *ways };
 
 /* What each event does, in the order of `ways`: phase and actions; "=" for deliberately nothing. One letter an action,
  * in the order of the enum. */
-static const char action_letters[] = "AUIL.GFTPOESNRKWdfcXZ";
+static const char action_letters[] = "AUIL.GFTPOESNRKWdfcXZwsn";
 
 /* A announce, U unannounce, I drain the intake, L look, . look-stop, G give up, F freeze, T thaw, P adopt, O let go,
  * S signal, E end the idle sessions, N signal next, R signal the rest, K kill, W sweep, d drained, f drain failed, c
- * called off, X report, Z exit */
+ * called off, X report, Z exit, w wait, s start, n stay down */
 static const struct {
     enum phase phase;
     bool drain;
@@ -115,6 +118,9 @@ static const struct {
     {PHASE_STOPPING, false,
      {[EVENT_ESCALATE] = "killing .PK", [EVENT_APP_ENDED] = "holding L", [EVENT_TREE_ENDED] = "sweeping .W",
       [EVENT_DEADLINE] = "stopping N"}},
+    {PHASE_WAITING, false,
+     {[EVENT_STOP_SIGNAL] = "done AZ", [EVENT_ESCALATE] = "done AZ", [EVENT_DRAIN] = "done AZ",
+      [EVENT_DEADLINE] = "running s"}},
 };
 
 /* One event, a millisecond after the last one; a deadline comes at its time. */

@@ -17,7 +17,7 @@ struct player {
     unsigned line;
     struct lifecycle_settings settings;
     struct lifecycle lifecycle;
-    bool ends_at_once, no_hands, begun;
+    bool ends_at_once, no_hands, failed, begun;
     int64_t now_us;
 };
 
@@ -111,13 +111,47 @@ static void set_no_hands(struct player *player, const char *value)
     player->no_hands = true;
 }
 
+static void set_restart(struct player *player, const char *value)
+{
+    player->settings.restart.after_failure = true;
+    player->settings.restart.after_success = strcmp(value, "always") == 0;
+}
+
+static void set_backoff(struct player *player, const char *value)
+{
+    player->settings.restart.backoff_us = read_time(player, value);
+}
+
+static void set_backoff_max(struct player *player, const char *value)
+{
+    player->settings.restart.backoff_max_us = read_time(player, value);
+}
+
+static void set_limit(struct player *player, const char *value)
+{
+    player->settings.restart.limit = (unsigned)strtoul(value, NULL, 10);
+}
+
+static void set_window(struct player *player, const char *value)
+{
+    player->settings.restart.window_us = read_time(player, value);
+}
+
+static void set_failed(struct player *player, const char *value)
+{
+    (void)value;
+    player->failed = true;
+}
+
 static const struct {
     const char *word;
     void (*set)(struct player *player, const char *value);
 } settings[] = {
     {"grace", set_grace},     {"settle", set_settle},   {"drain.hold", set_drain_hold},    {"order", set_order},
     {"end", set_end},         {"targets", set_targets}, {"ends-at-once", set_ends_at_once},
-    {"no-hands", set_no_hands}, {"sequence", set_sequence}, {"announce", set_announce}, {"intake", set_intake},
+    {"no-hands", set_no_hands}, {"sequence", set_sequence}, {"announce", set_announce},    {"intake", set_intake},
+    {"restart", set_restart}, {"backoff", set_backoff}, {"backoff_max", set_backoff_max}, {"limit", set_limit},
+    {"window", set_window},   {"failed", set_failed},
 };
 
 static bool read_setting(struct player *player, const char *word, const char *value)
@@ -176,6 +210,7 @@ static void play_event(struct player *player, const char *when, const char *what
     if (!player->begun)
         begin(player);
     go_to(player, base_us + read_time(player, when + (*when == '+')), event);
+    player->lifecycle.failed = player->failed;
     lifecycle_step(&player->lifecycle, event, player->now_us, &actions);
     expect(player, &actions, wanted);
 }
@@ -202,7 +237,8 @@ static void play_line(struct player *player, char *line)
 START_TEST(scenario)
 {
     struct player player = {.path = scenarios.gl_pathv[_i], .now_us = T0,
-                            .settings = {.grace_us = 10000000, .drain_hold_us = 5000000, .has_targets = true}};
+                            .settings = {.grace_us = 10000000, .drain_hold_us = 5000000, .has_targets = true,
+                                         .restart = {.backoff_us = 1000000, .backoff_max_us = 60000000}}};
     char line[512];
     FILE *file = fopen(player.path, "r");
     ck_assert_ptr_nonnull(file);

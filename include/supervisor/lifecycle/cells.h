@@ -27,5 +27,14 @@ cell_fn cell_frozen, cell_freeze_failed, cell_looking_still, cell_looking_moving
 cell_fn cell_ending_over, cell_ending_late;
 cell_fn cell_let_go, cell_signalled_agent_lost, cell_stopping_deadline, cell_stopping_escalated, cell_killing_deadline;
 cell_fn cell_swept, cell_sweeping_deadline, cell_sweeping_escalated;
+cell_fn cell_waiting_over, cell_waiting_stop;
+
+/* restart.c: is there another life, at `now_us`, after the one that was swept? */
+enum restart_verdict { RESTART_NOT, RESTART_AGAIN, RESTART_TOO_OFTEN };
+enum restart_verdict restart_judge(const struct lifecycle *lifecycle, int64_t now_us);
+/* The wait before it, in microseconds; the next one will be longer. */
+int64_t restart_next_wait(struct lifecycle *lifecycle);
+/* It begins: what belonged to the last life is forgotten. */
+void restart_begin(struct lifecycle *lifecycle, int64_t now_us);
 
 #endif

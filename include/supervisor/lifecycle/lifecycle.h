@@ -17,8 +17,11 @@
  *               has for it is sent when its time comes.
  *   KILLING     SIGKILL to what is left of the tree.          all reaped, or the kill deadline
  *   SWEEPING    goodbyes; orphans ended on the servers.       all answered, or the done deadline
+ *   WAITING     the app ended by itself: it starts again.     the restart's wait passed; a stop signal, `drain`
  *   DONE        the report is written, lastcall exits.
  *
+ * RUNNING to WAITING is a life of the app. It is followed by another one only when nobody asked for a stop before it
+ * was swept; each life has a report of its own (restart.c).
  * HOLDING comes twice: before the stop signal, and again before SIGKILL for an app that is still there (`kill_next`).
  * ENDING comes only where no duplicate can be taken and the app is about to be ended where it stands: nobody could say
  * goodbye for it afterwards. For people HOLDING, FREEZING, LOOKING, ENDING and RESTING are one phase, "holding",
@@ -31,7 +34,7 @@
 
 enum phase {
     PHASE_RUNNING, PHASE_ANNOUNCING, PHASE_DRAINING, PHASE_HOLDING, PHASE_FREEZING, PHASE_LOOKING, PHASE_ENDING,
-    PHASE_RESTING, PHASE_SIGNALLED, PHASE_STOPPING, PHASE_KILLING, PHASE_SWEEPING, PHASE_DONE, PHASES
+    PHASE_RESTING, PHASE_SIGNALLED, PHASE_STOPPING, PHASE_KILLING, PHASE_SWEEPING, PHASE_WAITING, PHASE_DONE, PHASES
 };
 
 enum lifecycle_event {
@@ -76,6 +79,9 @@ enum lifecycle_action {
     ACTION_CALLED_OFF,    /* tell `drain`'s callers: resumed, or the stop took over */
     ACTION_REPORT,
     ACTION_EXIT,
+    ACTION_WAIT,          /* say when the app is started again */
+    ACTION_START,         /* forget the life that is over, and start the app again */
+    ACTION_STAY_DOWN,     /* say that it was started again too often */
     ACTIONS
 };
 
@@ -85,8 +91,20 @@ struct lifecycle_actions {
 };
 
 enum { LIFECYCLE_SEQUENCE_MOST = 8 };
+enum { RESTART_LIMIT_MOST = 64 };
+
+/* When an app that ended by itself is started again. All zero: never. */
+struct lifecycle_restart {
+    bool after_failure;   /* a life that failed is followed by another one */
+    bool after_success;   /* so is one that did not */
+    int64_t backoff_us;   /* the first wait; each further one is twice as long */
+    int64_t backoff_max_us; /* no wait is longer; after a life that was longer the next wait is the first one again */
+    int64_t window_us;
+    unsigned limit;       /* restarts within window_us at most, RESTART_LIMIT_MOST at most; 0: no limit */
+};
 
 struct lifecycle_settings {
+    struct lifecycle_restart restart;
     int64_t grace_us, settle_us, drain_hold_us;
     int64_t announce_us;  /* how long the hook that announces the stop may take; 0: there is none */
     bool has_targets;     /* nothing to look at: HOLDING is passed through */
@@ -107,8 +125,17 @@ struct lifecycle_deadlines {
     int64_t done;         /* the servers have answered */
 };
 
+/* What is known from one life to the next. */
+struct lifecycle_lives {
+    unsigned restarts;         /* how often the app was started again */
+    int64_t started_us;        /* of this life; 0: the first one, which began before all this */
+    int64_t wait_us;           /* the last wait; 0: there was none */
+    int64_t times[RESTART_LIMIT_MOST]; /* a ring of the last `limit` restarts */
+};
+
 struct lifecycle {
     struct lifecycle_settings settings;
+    struct lifecycle_lives lives;
     enum phase phase;
     int64_t began_us;          /* of the stop, or of the drain that preceded it; 0: none */
     int64_t drained_until_us;  /* until when a let-go drain's clock still counts for the signal that follows; 0: none */
@@ -125,6 +152,8 @@ struct lifecycle {
     bool signalled;            /* the stop signal is out */
     int64_t signalled_us;      /* since when */
     unsigned sequence_sent;    /* signals of the sequence that are out, too */
+    bool by_itself;            /* the app ended while it ran, and nobody has asked for a stop since */
+    bool failed;               /* set by the loop: what the app ended with counts as a failure */
     bool alone;                /* the main process ended before it was told to; what is left was told then */
     const char *why;           /* of the last change of phase: a literal */
 };
@@ -139,7 +168,7 @@ struct lifecycle_deadlines lifecycle_deadlines_of(int64_t began_us, int64_t grac
 void lifecycle_step(struct lifecycle *lifecycle, enum lifecycle_event event, int64_t now_us,
                     struct lifecycle_actions *actions);
 
-/* The name for people, one of eight; never NULL. */
+/* The name for people, one of nine; never NULL. */
 const char *phase_public_name(enum phase phase);
 const char *phase_name(enum phase phase);
 const char *event_name(enum lifecycle_event event);

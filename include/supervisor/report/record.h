@@ -77,7 +77,25 @@ struct record_hook {
     char why[256];            /* empty: no story */
 };
 
+/* A life of the app that another one followed. */
+struct record_life {
+    pid_t pid;                /* 0: it could not be started */
+    int exit_code;            /* -1: not known */
+    int exit_signal;          /* 0: none */
+    int64_t ran_us;           /* -1: not known */
+    int64_t ended_wall_us;
+};
+
+enum { RECORD_LIVES = 10 };
+
+struct record_past {
+    unsigned restarts;
+    struct record_life lives[RECORD_LIVES]; /* the last ones, the oldest first */
+    unsigned count;
+};
+
 struct record {
+    struct record_past past;
     /* app */
     pid_t app_pid;
     char *const *command;     /* not owned */
@@ -135,6 +153,9 @@ void record_unknown(struct record *record, const char *what, const char *why_for
 
 /* A hook, or what is known of it now; at most four names. */
 void record_hook(struct record *record, const char *name, const char *outcome, int64_t took_us, const char *why);
+
+/* It is over, and another one follows: the record's past of the next life. */
+void record_note_life(struct record_past *past, const struct record_life *life);
 
 void record_finish(struct record *record);
 

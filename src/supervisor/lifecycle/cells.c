@@ -257,6 +257,7 @@ void cell_resume(struct lifecycle *l, int64_t now, struct lifecycle_actions *act
 /* An end that nobody asked for has a grace of its own; one within a drain has what is left of it. */
 static void clock_of_early_end(struct lifecycle *l, int64_t now)
 {
+    l->by_itself |= l->phase == PHASE_RUNNING;
     if (l->phase == PHASE_RUNNING)
         begin_clock(l, now);
     else if (l->drain_only)
@@ -486,27 +487,55 @@ void cell_killing_deadline(struct lifecycle *l, int64_t now, struct lifecycle_ac
     enter_sweeping(l, actions, "a killed process is still there");
 }
 
-static void done(struct lifecycle *l, const char *why, struct lifecycle_actions *actions)
+static void enter_waiting(struct lifecycle *l, int64_t now, struct lifecycle_actions *actions)
 {
-    enter(l, PHASE_DONE, INT64_MAX, why);
+    enter(l, PHASE_WAITING, now + restart_next_wait(l), "the app ended by itself: it is started again");
     add(actions, ACTION_REPORT);
+    add(actions, ACTION_WAIT);
+}
+
+/* The life is over and answered for: the end of all, or only of this one. */
+static void over(struct lifecycle *l, int64_t now, const char *why, struct lifecycle_actions *actions)
+{
+    enum restart_verdict verdict = restart_judge(l, now);
+    if (verdict == RESTART_AGAIN) {
+        enter_waiting(l, now, actions);
+        return;
+    }
+    enter(l, PHASE_DONE, INT64_MAX, verdict == RESTART_TOO_OFTEN ? "the app was started again too often" : why);
+    add(actions, ACTION_REPORT);
+    if (verdict == RESTART_TOO_OFTEN)
+        add(actions, ACTION_STAY_DOWN);
     add(actions, ACTION_EXIT);
 }
 
 void cell_swept(struct lifecycle *l, int64_t now, struct lifecycle_actions *actions)
 {
-    (void)now;
-    done(l, "nothing is left to wait for", actions);
+    over(l, now, "nothing is left to wait for", actions);
 }
 
 void cell_sweeping_deadline(struct lifecycle *l, int64_t now, struct lifecycle_actions *actions)
 {
-    (void)now;
-    done(l, "the servers did not answer in time", actions);
+    over(l, now, "the servers did not answer in time", actions);
 }
 
 void cell_sweeping_escalated(struct lifecycle *l, int64_t now, struct lifecycle_actions *actions)
 {
-    (void)now;
-    done(l, "asked to go on at once", actions);
+    over(l, now, "asked to go on at once", actions);
+}
+
+void cell_waiting_over(struct lifecycle *l, int64_t now, struct lifecycle_actions *actions)
+{
+    restart_begin(l, now);
+    enter(l, PHASE_RUNNING, INT64_MAX, "the app was started again");
+    add(actions, ACTION_START);
+}
+
+/* Nothing runs and all is reported: only the agent's own goodbyes need a clock. */
+void cell_waiting_stop(struct lifecycle *l, int64_t now, struct lifecycle_actions *actions)
+{
+    begin_clock(l, now);
+    enter(l, PHASE_DONE, INT64_MAX, "asked to stop before the app was started again");
+    add(actions, ACTION_ANNOUNCE);
+    add(actions, ACTION_EXIT);
 }

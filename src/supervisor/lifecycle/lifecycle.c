@@ -1,7 +1,7 @@
 /* The life of a stop: the table of (phase, event) → cell. Pure: no I/O, no clock, no memory.
  *
  * Read the enum in the header first: it says what each phase waits for. Then this table; cells.c says what each cell
- * does, deadlines.c how the grace is divided. */
+ * does, deadlines.c how the grace is divided, restart.c whether the app gets another life. */
 #include "supervisor/lifecycle/lifecycle.h"
 
 #include "supervisor/lifecycle/cells.h"
@@ -188,6 +188,20 @@ static cell_fn *const table[][EVENTS] = {
                         [EVENT_AGENT_BACK] = cell_nothing,
                         [EVENT_SWEPT] = cell_swept,
                         [EVENT_DEADLINE] = cell_sweeping_deadline},
+    [PHASE_WAITING] = {[EVENT_STOP_SIGNAL] = cell_waiting_stop,
+                       [EVENT_ESCALATE] = cell_waiting_stop,
+                       [EVENT_DRAIN] = cell_waiting_stop,
+                       [EVENT_RESUME] = cell_nothing,
+                       [EVENT_STILL] = cell_nothing,
+                       [EVENT_MOVING] = cell_nothing,
+                       [EVENT_FROZEN] = cell_nothing,
+                       [EVENT_FREEZE_FAILED] = cell_nothing,
+                       [EVENT_APP_ENDED] = cell_nothing,
+                       [EVENT_TREE_ENDED] = cell_nothing,
+                       [EVENT_AGENT_LOST] = cell_nothing,
+                       [EVENT_AGENT_BACK] = cell_nothing,
+                       [EVENT_SWEPT] = cell_nothing,
+                       [EVENT_DEADLINE] = cell_waiting_over},
     [PHASE_DONE] = {[EVENT_STOP_SIGNAL] = cell_nothing,
                     [EVENT_ESCALATE] = cell_nothing,
                     [EVENT_DRAIN] = cell_nothing,
@@ -212,9 +226,16 @@ void lifecycle_init(struct lifecycle *lifecycle, const struct lifecycle_settings
         .settings = *settings, .phase = PHASE_RUNNING, .deadline_us = INT64_MAX, .why = "the app was started"};
 }
 
+static bool asks_for_stop(enum lifecycle_event event)
+{
+    return event == EVENT_STOP_SIGNAL || event == EVENT_ESCALATE || event == EVENT_DRAIN;
+}
+
 void lifecycle_step(struct lifecycle *lifecycle, enum lifecycle_event event, int64_t now_us,
                     struct lifecycle_actions *actions)
 {
     actions->count = 0;
+    if (asks_for_stop(event))
+        lifecycle->by_itself = false; /* in whatever phase it comes: the app is not started again */
     table[lifecycle->phase][event](lifecycle, now_us, actions);
 }

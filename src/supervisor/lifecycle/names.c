@@ -6,13 +6,13 @@ static const char *const public_names[] = {
     [PHASE_HOLDING] = "holding", [PHASE_FREEZING] = "holding",      [PHASE_LOOKING] = "holding",
     [PHASE_ENDING] = "holding",  [PHASE_RESTING] = "holding",      [PHASE_SIGNALLED] = "stopping",
     [PHASE_STOPPING] = "stopping", [PHASE_KILLING] = "killing",    [PHASE_SWEEPING] = "sweeping",
-    [PHASE_DONE] = "done"};
+    [PHASE_WAITING] = "waiting", [PHASE_DONE] = "done"};
 static const char *const phase_names[] = {
     [PHASE_RUNNING] = "running", [PHASE_ANNOUNCING] = "announcing", [PHASE_DRAINING] = "draining",
     [PHASE_HOLDING] = "holding", [PHASE_FREEZING] = "freezing",     [PHASE_LOOKING] = "looking",
     [PHASE_ENDING] = "ending",   [PHASE_RESTING] = "resting",      [PHASE_SIGNALLED] = "signalled",
     [PHASE_STOPPING] = "stopping", [PHASE_KILLING] = "killing",    [PHASE_SWEEPING] = "sweeping",
-    [PHASE_DONE] = "done"};
+    [PHASE_WAITING] = "waiting", [PHASE_DONE] = "done"};
 static const char *const event_names[] = {[EVENT_STOP_SIGNAL] = "stop-signal",
                                           [EVENT_ESCALATE] = "escalate",
                                           [EVENT_DRAIN] = "drain",
@@ -48,7 +48,10 @@ static const char *const action_names[] = {[ACTION_ANNOUNCE] = "announce",
                                            [ACTION_DRAIN_FAILED] = "drain-failed",
                                            [ACTION_CALLED_OFF] = "called-off",
                                            [ACTION_REPORT] = "report",
-                                           [ACTION_EXIT] = "exit"};
+                                           [ACTION_EXIT] = "exit",
+                                           [ACTION_WAIT] = "wait",
+                                           [ACTION_START] = "start",
+                                           [ACTION_STAY_DOWN] = "stay-down"};
 
 _Static_assert(sizeof public_names / sizeof *public_names == PHASES, "a phase without a name");
 _Static_assert(sizeof phase_names / sizeof *phase_names == PHASES, "a phase without a name");

@@ -67,13 +67,37 @@ static void add_sample(const struct record *record, struct text *text)
 
 static void add_first_line(const struct record *record, struct text *text)
 {
-    text_add(text, "lastcall: app (pid %d) ", record->app_pid);
-    add_ending(record, text);
+    text_add(text, record->app_pid > 0 ? "lastcall: app (pid %d) " : "lastcall: app ", record->app_pid);
+    if (record->app_pid > 0)
+        add_ending(record, text);
+    else
+        text_add(text, "could not be started");
     if (record->is_stop)
         add_when(record, text);
     else
         add_sample(record, text);
     text_add(text, "\n");
+}
+
+/* Left out for a first life. */
+static void add_restarts(const struct record_past *past, struct text *text)
+{
+    enum { SAID = 3 };
+    if (past->restarts == 0)
+        return;
+    text_add(text, "  restarted %u time%s before; it had", past->restarts, plural(past->restarts));
+    for (unsigned i = past->count > SAID ? past->count - SAID : 0; i < past->count; i++) {
+        const struct record_life *life = &past->lives[i];
+        if (life->exit_signal != 0)
+            text_add(text, " ended by %s", signal_name(life->exit_signal));
+        else
+            text_add(text, life->exit_code >= 0 ? " ended with %d" : " ended", life->exit_code);
+        if (life->ran_us >= 0) {
+            text_add(text, " after ");
+            text_add_duration(text, life->ran_us);
+        }
+        text_add(text, "%s", i + 1 < past->count ? "," : "\n");
+    }
 }
 
 /* The second line: what was in flight. Left out when that was nothing. */
@@ -345,6 +369,7 @@ void report_human(const struct record *record, struct text *text)
     unsigned taken = 4 + 2 * record->target_count + (unknown < UNKNOWN_LINES ? unknown : UNKNOWN_LINES);
     unsigned lines = taken + TARGET_LINES_LEAST < LINES_MOST ? LINES_MOST - taken : TARGET_LINES_LEAST;
     add_first_line(record, text);
+    add_restarts(&record->past, text);
     add_in_flight(record, text);
     add_requests(record, text);
     add_targets(record, lines, text);

@@ -95,6 +95,35 @@ static json_t *command_json(struct builder *builder)
     return array;
 }
 
+static json_t *wall_or_null(int64_t wall_us)
+{
+    char at[32];
+    if (wall_us <= 0)
+        return json_null();
+    clock_format_wall(at, wall_us);
+    return json_string(at);
+}
+
+/* The ends that were followed by a restart, in short. */
+static json_t *earlier_json(struct builder *builder)
+{
+    const struct record_past *past = &builder->record->past;
+    if (!shows(builder, SHOW_DETAILS))
+        return json_null();
+    json_t *array = json_array();
+    for (unsigned i = 0; i < past->count; i++) {
+        const struct record_life *life = &past->lives[i];
+        json_t *object = json_object();
+        put(builder, object, "pid", life->pid > 0 ? json_integer(life->pid) : json_null());
+        put(builder, object, "exit_code", life->exit_signal != 0 ? json_null() : number_or_null(life->exit_code));
+        put(builder, object, "signal", life->exit_signal == 0 ? json_null() : json_string(signal_name(life->exit_signal)));
+        put(builder, object, "seconds", seconds_or_null(life->ran_us >= 0, life->ran_us));
+        put(builder, object, "ended_at", wall_or_null(life->ended_wall_us));
+        append(builder, array, object);
+    }
+    return array;
+}
+
 static json_t *app_json(struct builder *builder)
 {
     const struct record *record = builder->record;
@@ -104,6 +133,8 @@ static json_t *app_json(struct builder *builder)
     put(builder, app, "command", command_json(builder));
     put(builder, app, "exit_code", record->exit_signal != 0 ? json_null() : number_or_null(record->exit_code));
     put(builder, app, "signal", record->exit_signal == 0 ? json_null() : json_string(signal_name(record->exit_signal)));
+    put(builder, app, "restarts", json_integer(record->past.restarts));
+    put(builder, app, "earlier", earlier_json(builder));
     put(builder, app, "ended_after_seconds", seconds_or_null(ended, record->app_ended_us - record->stop_began_us));
     return app;
 }
@@ -127,15 +158,6 @@ static json_t *phases_json(struct builder *builder)
     return phases;
 }
 
-static json_t *started_at(const struct record *record)
-{
-    char at[32];
-    if (record->stop_began_wall_us <= 0)
-        return json_null();
-    clock_format_wall(at, record->stop_began_wall_us);
-    return json_string(at);
-}
-
 static json_t *sampled_json(struct builder *builder)
 {
     const struct record *record = builder->record;
@@ -153,7 +175,7 @@ static json_t *stop_json(struct builder *builder)
     bool ended = record->ended_us > 0 && record->stop_began_us > 0;
     json_t *stop = json_object();
     put(builder, stop, "reason", ARRAY_OR_NULL(record->reason));
-    put(builder, stop, "started_at", started_at(record));
+    put(builder, stop, "started_at", wall_or_null(record->stop_began_wall_us));
     put(builder, stop, "seconds", seconds_or_null(ended, record->ended_us - record->stop_began_us));
     put(builder, stop, "grace_seconds", seconds_or_null(record->grace_us > 0, record->grace_us));
     put(builder, stop, "in_flight", count_or_null(tally.in_flight_known, tally.in_flight));

@@ -157,6 +157,14 @@ void record_hook(struct record *record, const char *name, const char *outcome, i
         record->hook_count++;
 }
 
+void record_note_life(struct record_past *past, const struct record_life *life)
+{
+    past->restarts++;
+    if (past->count == RECORD_LIVES)
+        memmove(past->lives, past->lives + 1, --past->count * sizeof *past->lives);
+    past->lives[past->count++] = *life;
+}
+
 void record_finish(struct record *record)
 {
     for (unsigned i = 0; i < record->handle_count; i++)
