@@ -220,11 +220,16 @@ def test_sessions_of_a_dead_life_are_ended_before_the_next(database, directory):
         for life in range(3):
             pid = life_stands(run, life, 15)
 
+            def is_busy():
+                return [row for row in database.sessions() if "pg_sleep" in row["query"] and row["state"] == "active"]
+
             def is_seen():
-                busy = [row for row in database.sessions() if "pg_sleep" in row["query"] and row["state"] == "active"]
                 status = json.loads(lastcall_verb(["status", "-o", "json"], directory, control)[1])
-                return busy and status["handles"] == 4
+                age = re.search(r"connections as of (\d+)(?:us| ms) ago", status["text"])
+                return status["handles"] == 4 and age and time.monotonic() - int(age[1]) / 1000 > busy_since
             if life < 2:
+                wait_until(is_busy, 5, "the long query runs")
+                busy_since = time.monotonic()
                 wait_until(is_seen, 10, lambda: f"a sample has all four\n{run.err()}", step=0.02)
                 os.kill(pid, signal.SIGKILL)
         run.send()

@@ -39,12 +39,12 @@ static const char settings[] =
     " SET default_transaction_isolation = 'read committed'; PREPARE lastcall_look(boolean) AS ";
 
 /* All of them in one statement, each only while pid and backend_start are the named ones: a row a backend, in their
- * order. hidden: no right to see its row. */
+ * order. hidden: no right to see its row. Without a client the cancelled one is often gone before it is terminated. */
 static const char end_commands[] =
     "; PREPARE lastcall_end(int[], bigint[]) AS SELECT CASE WHEN a.pid IS NULL THEN 'gone'"
     " WHEN a.backend_start IS NULL THEN 'hidden'"
-    " WHEN CASE WHEN a.state = 'active' THEN pg_cancel_backend(a.pid) ELSE true END AND pg_terminate_backend(a.pid)"
-    " THEN 'told' ELSE 'gone' END"
+    " WHEN (CASE WHEN a.state = 'active' THEN pg_cancel_backend(a.pid) ELSE false END)::int"
+    " + pg_terminate_backend(a.pid)::int > 0 THEN 'told' ELSE 'gone' END"
     " FROM unnest($1, $2) WITH ORDINALITY AS wanted(pid, start, place)"
     " LEFT JOIN pg_stat_activity a ON a.pid = wanted.pid AND (wanted.start = 0 OR a.backend_start IS NULL"
     " OR (extract(epoch from a.backend_start)*1000000)::bigint = wanted.start) ORDER BY wanted.place";
