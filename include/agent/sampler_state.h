@@ -1,5 +1,5 @@
 /* What the parts of the sampler share: sampler.c (when), sampler_question.c (what is looked for), sampler_answer.c
- * (what goes out). Nobody else includes this. */
+ * (what goes out), predecessor.c (what is not the app's any more). Nobody else includes this. */
 #ifndef AGENT_SAMPLER_STATE_H
 #define AGENT_SAMPLER_STATE_H
 
@@ -51,6 +51,7 @@ struct sampler {
     size_t probe_count;
     struct round round;
     ev_timer deadline, interval;
+    struct predecessor *predecessor; /* NULL: was never asked for */
 };
 
 /* The port as configured, or its kind's own. */

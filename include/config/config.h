@@ -63,7 +63,7 @@ struct config_origin {
     unsigned line, column; /* FROM_FILE: of the value in config.file */
     const char *written;
 };
-enum { CONFIG_KEYS = 42 }; /* rows of config/keys.h; asserted there */
+enum { CONFIG_KEYS = 43 }; /* rows of config/keys.h; asserted there */
 
 /* Numbers to numbers: signals, exit codes. What is not in it stays as it is. */
 struct config_map {
@@ -95,6 +95,7 @@ struct config {
     int64_t restart_backoff_us, restart_backoff_max_us;
     unsigned restart_limit;      /* restarts within restart_window_us at most; 0: no limit */
     int64_t restart_window_us;
+    bool sweep_predecessor;      /* end what one of the same instance has left on the servers */
     char report_file[256];       /* empty: none */
     bool report_termination_log; /* write /dev/termination-log when it exists */
     enum log_level log_level;

@@ -5,6 +5,7 @@
  *   hooks.c     commands and URLs of the configuration at their moments
  *   loop.c      events in, phases, actions out: the one file that knows libev and the phases
  *   actions.c   action → call
+ *   predecessor.c  what one before the app has left on the servers
  *   life.c      what belongs to one life of the app, and its restart
  *   children.c  signals and the ends of processes → events
  *   intakes.c   the intake of an app that listens: its looks, its orders
@@ -125,6 +126,7 @@ struct supervisor {
 
     struct record record;
     struct sweep sweep;
+    uint32_t predecessor_request; /* the last number used */
     int exit_code;
     int64_t progress_at_us;  /* of the last progress line */
 };
@@ -140,6 +142,11 @@ void supervisor_state(const struct supervisor *s, struct control_state *state);
 /* loop.c: the app is started; 0, or -1 with exit_code set and the reason in the log */
 int supervisor_start_app(struct supervisor *s);
 void supervisor_begin_record(struct supervisor *s); /* an empty one of this life; what earlier lives came to is kept */
+
+/* predecessor.c: what a life, or a lastcall of the same name, has left on the servers */
+void predecessor_begin(struct supervisor *s); /* with each life; `record` is the life's already */
+void predecessor_ask(struct supervisor *s);   /* with each new agent */
+void predecessor_ended(void *supervisor, const struct message_predecessor_ended *ended);
 
 /* life.c */
 void life_watch(struct supervisor *s);     /* from its start on: samples, soon and then less and less often */

@@ -8,10 +8,12 @@
  *   supervisor → agent   SETTINGS, TARGET × n, READY: once, in this order, before anything else
  *                        LOOK: at most one unanswered; a new one replaces an unanswered one
  *                        END: after LOOK's facts named the sessions; any time in a stop
+ *                        PREDECESSOR: when a life of the app begins and sweep.predecessor asks for it
  *   agent → supervisor   ROWS × n (the last one closes the look), answering LOOK
  *                        TARGET_STATE × targets: before the ROWS of each look
  *                        INBOUND: one before the ROWS of a look that asked for it
  *                        ENDED: one for each END
+ *                        PREDECESSOR_ENDED: one a target for each PREDECESSOR
  *
  * `lastcall-agent --probe` (for `lastcall doctor`) gets SETTINGS, TARGET × n, READY, answers by FOUND × n, and ends.
  * `--wait NAME…` (wait_for) hears the same, and says FOUND_REACHED of those targets, no and no and at last yes; it ends
@@ -38,6 +40,8 @@ enum message_kind {
     MESSAGE_ENDED,
     MESSAGE_FOUND,
     MESSAGE_INBOUND,
+    MESSAGE_PREDECESSOR,
+    MESSAGE_PREDECESSOR_ENDED,
     MESSAGE_KINDS /* their number plus one */
 };
 
@@ -243,6 +247,25 @@ struct message_ended {
     uint16_t reserved;
     char why[128];            /* of the first one that is not ended; else empty */
     uint8_t how[];            /* enum ended_how */
+};
+
+/* End what a predecessor of the same application_name has left on the servers: sessions of our role and our client
+ * address that began before `started_us` and whose client socket is not here any more. What cannot be told so is left
+ * alone, and said to be not known. A new one replaces an unanswered one. */
+struct message_predecessor {
+    struct message_header header;
+    uint32_t request;         /* a number that PREDECESSOR_ENDED repeats */
+    uint32_t reserved;
+    int64_t started_us;
+};
+struct message_predecessor_ended {
+    struct message_header header;
+    uint32_t request;
+    uint16_t target;
+    uint8_t known;            /* 0: it could not be told which sessions those are, or not ended; nothing was */
+    uint8_t reserved;
+    uint32_t ended, left;     /* left: told to end, and still there */
+    char why[128];            /* !known, or left: the reason, one line, no password; else empty */
 };
 
 /* One thing that was tried, and what came of it. What is not told is not known. */

@@ -45,7 +45,8 @@ struct turn {
 static const struct turn order[STAGES][MESSAGE_KINDS] = {
     [STAGE_NEW] = {[MESSAGE_SETTINGS] = {true, STAGE_SET}},
     [STAGE_SET] = {[MESSAGE_TARGET] = {true, STAGE_SET}, [MESSAGE_READY] = {true, STAGE_READY}},
-    [STAGE_READY] = {[MESSAGE_LOOK] = {true, STAGE_READY}, [MESSAGE_END] = {true, STAGE_READY}},
+    [STAGE_READY] = {[MESSAGE_LOOK] = {true, STAGE_READY}, [MESSAGE_END] = {true, STAGE_READY},
+                     [MESSAGE_PREDECESSOR] = {true, STAGE_READY}},
 };
 _Static_assert(sizeof order / sizeof *order == STAGES, "a row for each stage");
 

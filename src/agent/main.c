@@ -16,6 +16,7 @@
 
 #include "agent/call.h"
 #include "agent/link.h"
+#include "agent/predecessor.h"
 #include "agent/probe.h"
 #include "agent/sampler.h"
 #include "agent/wait.h"
@@ -84,6 +85,11 @@ static void take_end(void *context, const void *message)
     sampler_end(((struct agent *)context)->sampler, message);
 }
 
+static void take_predecessor(void *context, const void *message)
+{
+    predecessor_begin(((struct agent *)context)->sampler, message);
+}
+
 static void channel_lost(void *context, int failed, const char *why)
 {
     if (failed)
@@ -131,7 +137,8 @@ static int run(void)
                [MESSAGE_TARGET] = take_target,
                [MESSAGE_READY] = take_ready,
                [MESSAGE_LOOK] = take_look,
-               [MESSAGE_END] = take_end},
+               [MESSAGE_END] = take_end,
+               [MESSAGE_PREDECESSOR] = take_predecessor},
         .lost = channel_lost,
         .context = &agent,
     };

@@ -19,6 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/predecessor.h"
 #include "agent/sampler_state.h"
 #include "common/clock.h"
 #include "common/log.h"
@@ -285,6 +286,7 @@ void sampler_destroy(struct sampler *sampler)
 {
     if (!sampler)
         return;
+    predecessor_destroy(sampler->predecessor);
     ev_timer_stop(sampler->loop, &sampler->interval);
     ev_timer_stop(sampler->loop, &sampler->deadline);
     for (size_t i = sampler->probe_count; i-- > 0;) {

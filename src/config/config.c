@@ -77,6 +77,18 @@ static void check_backoff(const struct config *config, struct config_errors *err
                       longest);
 }
 
+/* By its default name an instance is the host's, or one of many: the sessions of a neighbour would be ended, too. */
+static void check_predecessor(const struct config *config, struct config_errors *errors)
+{
+    char where[320];
+    struct text where_text = text_in(where, sizeof where);
+    if (!config->sweep_predecessor || !is_default(config, "instance"))
+        return;
+    print_origin(config, key_find("sweep.predecessor"), &where_text);
+    config_errors_add(errors, "%s: sweep.predecessor: needs `instance`, a name that no other app on this host has: the "
+                      "default, %s, may be a neighbour's, too", where, config->instance);
+}
+
 /* The place is that of the key which was changed. */
 static void check_settle(const struct config *config, struct config_errors *errors)
 {
@@ -116,6 +128,7 @@ static void check_together(const struct config *config, struct config_errors *er
     check_settle(config, errors);
     check_sequence(config, errors);
     check_backoff(config, errors);
+    check_predecessor(config, errors);
 }
 
 int config_load(struct config *config, const struct config_option *options, size_t option_count,

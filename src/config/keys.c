@@ -49,6 +49,8 @@ const struct key keys[CONFIG_KEYS] = {
      .help = "so many restarts within restart.window at most, then lastcall ends, too; 0: no limit"},
     {.name = "restart.window", .type = KEY_DURATION, FIELD(restart_window_us), .fallback = "10m", .min_us = second,
      .max_us = 24 * hour, .help = "the time within which restart.limit counts"},
+    {.name = "sweep.predecessor", .type = KEY_BOOL, FIELD(sweep_predecessor), .fallback = "false",
+     .help = "at each start, end what a dead app of the same `instance` left on the servers"},
     {.name = "report.file", .type = KEY_PATH, FIELD(report_file), .fallback = "",
      .short_environment = "LASTCALL_REPORT", .option = "report", .argument = "FILE",
      .help = "write the JSON exit report to this file", .example = "/var/log/lastcall/report.json"},

@@ -115,6 +115,7 @@ void life_start(struct supervisor *s)
     life_forget(s);
     bool runs = supervisor_start_app(s) == 0;
     supervisor_begin_record(s);
+    predecessor_begin(s);
     if (!runs) {
         could_not_start(s);
         return;

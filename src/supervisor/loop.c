@@ -40,9 +40,11 @@ void supervisor_begin_record(struct supervisor *s)
 {
     struct record *record = &s->record;
     struct record_past past = record->past;
+    struct record_predecessor predecessor = record->predecessor;
     record_finish(record);
     record_init(record);
     record->past = past;
+    record->predecessor = predecessor;
     record->app_pid = s->app_pid;
     record->command = s->config->command;
     record->grace_us = s->config->grace_period_us;
@@ -260,6 +262,7 @@ static void on_agent_started(void *supervisor, pid_t pid)
     log_debug("lastcall-agent runs as pid %d", pid);
     s->look_asked = false;
     supervisor_post(s, EVENT_AGENT_BACK);
+    predecessor_ask(s);
     looks_next(s);
 }
 
@@ -356,8 +359,8 @@ int supervisor_start_app(struct supervisor *s)
                                     .still_ignored = s->start->ignored & SIGNAL_BIT(SIGHUP)};
     terminal_open(&s->terminal);
     request.terminal = s->terminal.fd;
+    s->app_started_us = clock_now_us(); /* before it can connect: what is older is a predecessor's */
     s->app_pid = spawn_process(&request, &failure);
-    s->app_started_us = clock_now_us();
     if (s->app_pid > 0) {
         s->terminal.app_group = s->app_pid;
         return 0;
@@ -373,7 +376,8 @@ int supervisor_start_app(struct supervisor *s)
 void supervisor_start_agent(struct supervisor *s)
 {
     struct agent_keeper_user user = {.context = s, .started = on_agent_started, .facts = looks_facts,
-                                     .ended = sweep_ended, .lost = looks_agent_lost};
+                                     .ended = sweep_ended, .lost = looks_agent_lost,
+                                     .predecessor_ended = predecessor_ended};
     s->keeper = agent_keeper_create(s->loop, s->config, s->start->agent_path, environ, &user);
     if (s->keeper)
         agent_keeper_start(s->keeper);
@@ -473,6 +477,7 @@ int supervisor_run(const struct supervisor_start *start)
     start_watchers(s);
     if (before_app(s) == 0 && supervisor_start_app(s) == 0) {
         supervisor_begin_record(s);
+        predecessor_begin(s);
         life_watch(s);
         start_platform(s);
         ev_run(s->loop, 0);

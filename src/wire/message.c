@@ -130,6 +130,20 @@ static const struct field_rule inbound_row_rules[] = {
     LAST_RULE,
 };
 
+static const struct field_rule predecessor_rules[] = {
+    SIGNED(struct message_predecessor, started_us, 0, INT64_MAX),
+    LAST_RULE,
+};
+
+static const struct field_rule predecessor_ended_rules[] = {
+    UNSIGNED(struct message_predecessor_ended, target, 0, WIRE_TARGETS - 1),
+    FLAG(struct message_predecessor_ended, known),
+    UNSIGNED(struct message_predecessor_ended, ended, 0, INT32_MAX),
+    UNSIGNED(struct message_predecessor_ended, left, 0, INT32_MAX),
+    STRING(struct message_predecessor_ended, why),
+    LAST_RULE,
+};
+
 static const struct field_rule how_rules[] = {
     {0, sizeof(uint8_t), FIELD_UNSIGNED, ENDED_UNKNOWN, ENDED_STILL_THERE},
     LAST_RULE,
@@ -157,6 +171,9 @@ static const struct message_shape shapes[MESSAGE_KINDS] = {
     [MESSAGE_FOUND] = FIXED_SHAPE("FOUND", struct message_found, found_rules),
     [MESSAGE_INBOUND] = {"INBOUND", sizeof(struct message_inbound), sizeof(struct inbound_row), WIRE_INBOUND,
                          inbound_rules, inbound_row_rules},
+    [MESSAGE_PREDECESSOR] = FIXED_SHAPE("PREDECESSOR", struct message_predecessor, predecessor_rules),
+    [MESSAGE_PREDECESSOR_ENDED] =
+        FIXED_SHAPE("PREDECESSOR_ENDED", struct message_predecessor_ended, predecessor_ended_rules),
 };
 
 /* The elements begin where the fixed part ends, and the largest message fits into a packet. */

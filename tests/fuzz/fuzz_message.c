@@ -79,6 +79,12 @@ static void use_inbound(const void *packet)
     facts_buffer_finish(&buffer);
 }
 
+static void use_predecessor_ended(const void *packet)
+{
+    const struct message_predecessor_ended *ended = packet;
+    require(ended->target < WIRE_TARGETS && ended->known <= 1 && strlen(ended->why) < sizeof ended->why);
+}
+
 static void (*const use[MESSAGE_KINDS])(const void *) = {
     [MESSAGE_TARGET] = use_target,
     [MESSAGE_ROWS] = use_rows,
@@ -86,6 +92,7 @@ static void (*const use[MESSAGE_KINDS])(const void *) = {
     [MESSAGE_ENDED] = use_ended,
     [MESSAGE_FOUND] = use_found,
     [MESSAGE_INBOUND] = use_inbound,
+    [MESSAGE_PREDECESSOR_ENDED] = use_predecessor_ended,
 };
 
 static void try_packet(const void *packet, size_t size)

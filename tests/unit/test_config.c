@@ -247,6 +247,27 @@ START_TEST(test_settle_within_grace)
 }
 END_TEST
 
+START_TEST(test_backoff_within_its_longest)
+{
+    struct config_option options[] = {{"restart.backoff", "2m", "--x"}};
+    EXPECT_ERRORS(options, 1, "--x: restart.backoff: 2m is longer than restart.backoff_max, which is 1m");
+    setenv("LASTCALL_RESTART_BACKOFF_MAX", "500ms", 1);
+    EXPECT_ERRORS(NULL, 0, "LASTCALL_RESTART_BACKOFF_MAX: restart.backoff: 1s is longer than restart.backoff_max, which is "
+                           "500ms");
+}
+END_TEST
+
+START_TEST(test_predecessor_needs_a_name)
+{
+    setenv("LASTCALL_SWEEP_PREDECESSOR", "true", 1);
+    ck_assert_int_eq(config_load(&config, NULL, 0, &errors), -1);
+    ck_assert_ptr_nonnull(strstr(errors.list[0].text, "LASTCALL_SWEEP_PREDECESSOR: sweep.predecessor: needs `instance`"));
+    setenv("LASTCALL_INSTANCE", "web", 1);
+    load(NULL, 0);
+    ck_assert(config.sweep_predecessor);
+}
+END_TEST
+
 /* ---- targets of the environment ---- */
 
 START_TEST(test_database_and_redis)
@@ -535,6 +556,8 @@ int main(void)
     tcase_add_test(tcase, test_environment_names);
     tcase_add_test(tcase, test_both_names);
     tcase_add_test(tcase, test_settle_within_grace);
+    tcase_add_test(tcase, test_backoff_within_its_longest);
+    tcase_add_test(tcase, test_predecessor_needs_a_name);
     tcase_add_test(tcase, test_database_and_redis);
     tcase_add_loop_test(tcase, test_pooler_and_direct, 0, 4);
     tcase_add_test(tcase, test_port_6432_is_no_pooler_by_itself);

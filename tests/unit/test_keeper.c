@@ -356,7 +356,7 @@ static void open_loop(void)
 
 static void create(const char *path, const char *how_it_is)
 {
-    struct agent_keeper_user user = {&loop, on_started, on_facts, on_ended, on_lost};
+    struct agent_keeper_user user = {&loop, on_started, on_facts, on_ended, on_lost, NULL};
     snprintf(manner, sizeof manner, "FAKE_AGENT=%s", how_it_is);
     keeper = agent_keeper_create(loop, config, path, environment, &user);
     ck_assert_ptr_nonnull(keeper);

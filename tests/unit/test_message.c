@@ -92,9 +92,23 @@ static void make_inbound(void)
     message->rows[0].pid = message->rows[1].fd = -1;
 }
 
+static void make_predecessor(void)
+{
+    struct message_predecessor *message = begin(sizeof *message, MESSAGE_PREDECESSOR, 0);
+    message->started_us = 1;
+}
+
+static void make_predecessor_ended(void)
+{
+    struct message_predecessor_ended *message = begin(sizeof *message, MESSAGE_PREDECESSOR_ENDED, 0);
+    message->target = WIRE_TARGETS - 1;
+    message->known = 1;
+    message->ended = 3;
+}
+
 static void (*const makers[])(void) = {make_settings, make_target, make_ready, make_look, make_state,
                                        make_rows,     make_end,    make_ended, make_found,
-                                       make_inbound};
+                                       make_inbound, make_predecessor, make_predecessor_ended};
 enum { MAKERS = sizeof makers / sizeof makers[0] };
 _Static_assert(MAKERS == MESSAGE_KINDS - 1, "a maker for each kind");
 

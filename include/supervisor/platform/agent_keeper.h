@@ -36,6 +36,7 @@ struct agent_keeper_user {
      * it could be told its targets is lost without having been `started`. NOT_THERE comes only when it is new. `why` is
      * one line for people, valid until the call returns. */
     void (*lost)(void *context, enum agent_loss loss, const char *why);
+    void (*predecessor_ended)(void *context, const struct message_predecessor_ended *ended); /* of one target */
 };
 
 struct agent_keeper;
@@ -97,5 +98,9 @@ struct agent_end {
 };
 /* As agent_keeper_look(), also in what it returns; but an END has no deadline of its own here. */
 int agent_keeper_end(struct agent_keeper *keeper, const struct agent_end *end);
+
+/* Tells the agent to end what a predecessor has left on the servers (struct message_predecessor says what that is).
+ * Returns as agent_keeper_end(). */
+int agent_keeper_predecessor(struct agent_keeper *keeper, uint32_t request, int64_t started_us);
 
 #endif

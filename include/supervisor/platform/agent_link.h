@@ -17,6 +17,7 @@ struct agent_link_user {
     void *context;
     void (*facts)(void *context, const struct facts *facts);
     void (*ended)(void *context, const struct message_ended *ended);
+    void (*predecessor_ended)(void *context, const struct message_predecessor_ended *ended);
     /* Once for each link that broke; it is closed already. `why` is one line for people, valid
      * until the call returns. */
     void (*broken)(void *context, enum agent_loss loss, const char *why);
@@ -50,8 +51,9 @@ bool agent_link_is_open(const struct agent_link *link);
 /* Takes all that lies in the channel: the last words of an agent that has ended. */
 void agent_link_hear_all(struct agent_link *link);
 
-/* As agent_keeper_look() and agent_keeper_end(). */
+/* As agent_keeper_look(), agent_keeper_end() and agent_keeper_predecessor(). */
 int agent_link_look(struct agent_link *link, uint32_t look, unsigned answer_ms, const struct look_wants *wants);
 int agent_link_end(struct agent_link *link, const struct agent_end *end);
+int agent_link_predecessor(struct agent_link *link, uint32_t request, int64_t started_us);
 
 #endif

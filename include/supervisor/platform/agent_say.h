@@ -12,5 +12,6 @@ int agent_say_hello(int fd, const struct config *config);
 int agent_say_look(int fd, uint32_t look, unsigned answer_ms, const struct look_wants *wants);
 /* EINVAL also when there are more than WIRE_SESSIONS sessions. */
 int agent_say_end(int fd, const struct agent_end *end);
+int agent_say_predecessor(int fd, uint32_t request, int64_t started_us);
 
 #endif

@@ -94,8 +94,19 @@ struct record_past {
     unsigned count;
 };
 
+/* What one before the app had left on the servers, by its name: sweep.predecessor. */
+struct record_predecessor {
+    bool asked;
+    unsigned ended, still_there; /* of the targets that are known */
+    struct {
+        bool told, known;
+        char why[128];        /* told, and not known */
+    } targets[WIRE_TARGETS];
+};
+
 struct record {
     struct record_past past;
+    struct record_predecessor predecessor;
     /* app */
     pid_t app_pid;
     char *const *command;     /* not owned */

@@ -305,13 +305,21 @@ static void hand_on_ended(void *context, const struct message_ended *ended)
         keeper->user.ended(keeper->user.context, ended);
 }
 
+static void hand_on_predecessor_ended(void *context, const struct message_predecessor_ended *ended)
+{
+    struct agent_keeper *keeper = context;
+    if (keeper->user.predecessor_ended)
+        keeper->user.predecessor_ended(keeper->user.context, ended);
+}
+
 /* ---- the user's side ---- */
 
 struct agent_keeper *agent_keeper_create(struct ev_loop *loop, const struct config *config, const char *path,
                                          char *const *environment, const struct agent_keeper_user *user)
 {
     struct agent_keeper *keeper = calloc(1, sizeof *keeper);
-    struct agent_link_user link_user = {keeper, hand_on_facts, hand_on_ended, link_broke};
+    struct agent_link_user link_user = {keeper, hand_on_facts, hand_on_ended, hand_on_predecessor_ended,
+                                        link_broke};
     if (!keeper || agent_link_init(&keeper->link, loop, config, &link_user) == -1) {
         free(keeper);
         errno = ENOMEM;
@@ -392,4 +400,9 @@ int agent_keeper_look(struct agent_keeper *keeper, uint32_t look, unsigned answe
 int agent_keeper_end(struct agent_keeper *keeper, const struct agent_end *end)
 {
     return agent_link_end(&keeper->link, end);
+}
+
+int agent_keeper_predecessor(struct agent_keeper *keeper, uint32_t request, int64_t started_us)
+{
+    return agent_link_predecessor(&keeper->link, request, started_us);
 }

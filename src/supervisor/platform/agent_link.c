@@ -103,12 +103,24 @@ static int hear_ended(struct agent_link *link, const void *message)
     return 0;
 }
 
+static int hear_predecessor_ended(struct agent_link *link, const void *message)
+{
+    const struct message_predecessor_ended *ended = message;
+    if (ended->target >= link->config->target_count) {
+        errno = EBADMSG;
+        return -1;
+    }
+    link->user.predecessor_ended(link->user.context, ended);
+    return 0;
+}
+
 /* Who may say what: a kind without a row is not the agent's to say. */
 static int (*const hear[MESSAGE_KINDS])(struct agent_link *, const void *) = {
     [MESSAGE_TARGET_STATE] = hear_target_state,
     [MESSAGE_ROWS] = hear_rows,
     [MESSAGE_ENDED] = hear_ended,
     [MESSAGE_INBOUND] = hear_inbound,
+    [MESSAGE_PREDECESSOR_ENDED] = hear_predecessor_ended,
 };
 
 static void take_message(struct agent_link *link)
@@ -197,6 +209,13 @@ int agent_link_end(struct agent_link *link, const struct agent_end *end)
     if (!agent_link_is_open(link))
         return not_open();
     return agent_say_end(link->fd, end) == -1 ? could_not_say(link) : 0;
+}
+
+int agent_link_predecessor(struct agent_link *link, uint32_t request, int64_t started_us)
+{
+    if (!agent_link_is_open(link))
+        return not_open();
+    return agent_say_predecessor(link->fd, request, started_us) == -1 ? could_not_say(link) : 0;
 }
 
 /* ---- opening and closing ---- */

@@ -89,3 +89,13 @@ int agent_say_end(int fd, const struct agent_end *end)
         memcpy(packet.room + sizeof packet.message, end->sessions, size);
     return channel_send(fd, &packet);
 }
+
+int agent_say_predecessor(int fd, uint32_t request, int64_t started_us)
+{
+    struct message_predecessor predecessor = {
+        .header = HEADER(struct message_predecessor, MESSAGE_PREDECESSOR),
+        .request = request,
+        .started_us = started_us,
+    };
+    return channel_send(fd, &predecessor);
+}

@@ -100,6 +100,18 @@ static void add_restarts(const struct record_past *past, struct text *text)
     }
 }
 
+/* Left out when there was none. */
+static void add_predecessor(const struct record_predecessor *predecessor, struct text *text)
+{
+    unsigned all = predecessor->ended + predecessor->still_there;
+    if (all == 0)
+        return;
+    text_add(text, "  predecessor  %u session%s left: %u ended", all, plural(all), predecessor->ended);
+    if (predecessor->still_there > 0)
+        text_add(text, ", %u STILL THERE", predecessor->still_there);
+    text_add(text, "\n");
+}
+
 /* The second line: what was in flight. Left out when that was nothing. */
 static void add_in_flight(const struct record *record, struct text *text)
 {
@@ -366,10 +378,11 @@ void report_human(const struct record *record, struct text *text)
 {
     struct record_unknown list[TALLY_UNKNOWN];
     unsigned unknown = tally_unknown(record, list, TALLY_UNKNOWN);
-    unsigned taken = 4 + 2 * record->target_count + (unknown < UNKNOWN_LINES ? unknown : UNKNOWN_LINES);
+    unsigned taken = 5 + 2 * record->target_count + (unknown < UNKNOWN_LINES ? unknown : UNKNOWN_LINES);
     unsigned lines = taken + TARGET_LINES_LEAST < LINES_MOST ? LINES_MOST - taken : TARGET_LINES_LEAST;
     add_first_line(record, text);
     add_restarts(&record->past, text);
+    add_predecessor(&record->predecessor, text);
     add_in_flight(record, text);
     add_requests(record, text);
     add_targets(record, lines, text);

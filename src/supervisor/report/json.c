@@ -365,6 +365,36 @@ static json_t *hooks_json(struct builder *builder)
     return hooks;
 }
 
+static json_t *predecessor_unknown(struct builder *builder, unsigned *known)
+{
+    const struct record *record = builder->record;
+    json_t *array = json_array();
+    for (unsigned i = 0; i < record->target_count; i++) {
+        bool told = record->predecessor.targets[i].told;
+        *known += record->predecessor.targets[i].known;
+        if (record->predecessor.targets[i].known)
+            continue;
+        json_t *entry = json_object();
+        put(builder, entry, "target", ARRAY_OR_NULL(record->targets[i].name));
+        put(builder, entry, "why", told ? ARRAY_OR_NULL(record->predecessor.targets[i].why) : json_string("no answer"));
+        append(builder, array, entry);
+    }
+    return array;
+}
+
+static json_t *predecessor_json(struct builder *builder)
+{
+    const struct record_predecessor *predecessor = &builder->record->predecessor;
+    unsigned known = 0;
+    if (!predecessor->asked || !shows(builder, SHOW_DETAILS))
+        return json_null();
+    json_t *object = json_object(), *unknown = predecessor_unknown(builder, &known);
+    put(builder, object, "ended", count_or_null(known > 0, predecessor->ended));
+    put(builder, object, "still_there", count_or_null(known > 0, predecessor->still_there));
+    put(builder, object, "unknown", unknown);
+    return object;
+}
+
 static json_t *unknown_json(struct builder *builder)
 {
     struct record_unknown list[TALLY_UNKNOWN];
@@ -400,6 +430,7 @@ static json_t *report_object(struct builder *builder)
     put(builder, report, "stop", stop_json(builder));
     put(builder, report, "targets", targets_json(builder));
     put(builder, report, "requests", requests_json(builder));
+    put(builder, report, "predecessor", predecessor_json(builder));
     put(builder, report, "hands", hands == NULL ? json_null() : json_string(hands));
     put(builder, report, "hooks", hooks_json(builder));
     put(builder, report, "unknown", unknown_json(builder));

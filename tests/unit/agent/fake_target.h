@@ -76,6 +76,12 @@ static inline void fake_answer(int i, const struct session *sessions, size_t cou
     done(target->context, target, &answer);
 }
 
+int target_say(struct target *target, int64_t limit_us, const char *command, target_answer_fn *done, void *context)
+{
+    (void)target, (void)limit_us, (void)command, (void)done, (void)context;
+    return -1;
+}
+
 int target_end_sessions(struct target *target, const struct message_end *message, target_ended_fn *done, void *context)
 {
     errno = fake_end_error;

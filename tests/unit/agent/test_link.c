@@ -74,11 +74,13 @@ static void say(unsigned kind, unsigned index)
         struct message_look look;
         struct message_end end;
         struct message_ended ended;
+        struct message_predecessor predecessor;
     } message;
     static const uint32_t sizes[MESSAGE_KINDS] = {
         [MESSAGE_SETTINGS] = sizeof message.settings, [MESSAGE_TARGET] = sizeof message.target,
         [MESSAGE_READY] = sizeof message.ready, [MESSAGE_LOOK] = sizeof message.look,
-        [MESSAGE_END] = sizeof message.end, [MESSAGE_ENDED] = sizeof message.ended};
+        [MESSAGE_END] = sizeof message.end, [MESSAGE_ENDED] = sizeof message.ended,
+        [MESSAGE_PREDECESSOR] = sizeof message.predecessor};
     memset(&message, 0, sizeof message);
     message.header = (struct message_header){sizes[kind], (uint16_t)kind, 0};
     if (kind == MESSAGE_SETTINGS)
@@ -104,8 +106,10 @@ START_TEST(hands_messages_on_in_their_order)
     say_all_up_to_ready();
     say(MESSAGE_LOOK, 0);
     say(MESSAGE_END, 0);
+    say(MESSAGE_PREDECESSOR, 0);
     turn();
     ck_assert_int_eq(lost, -1);
+    ck_assert_int_eq(heard[MESSAGE_PREDECESSOR], 1);
     ck_assert(heard[MESSAGE_SETTINGS] == 1 && heard[MESSAGE_TARGET] == 2 && heard[MESSAGE_READY] == 1);
     ck_assert(heard[MESSAGE_LOOK] == 1 && heard[MESSAGE_END] == 1);
     close_link();
@@ -117,6 +121,7 @@ static const struct { unsigned kinds[4], indices[4]; int count; } disorders[] = 
     {{MESSAGE_TARGET}, {0}, 1},
     {{MESSAGE_LOOK}, {0}, 1},
     {{MESSAGE_END}, {0}, 1},
+    {{MESSAGE_PREDECESSOR}, {0}, 1},
     {{MESSAGE_ENDED}, {0}, 1},
     {{MESSAGE_SETTINGS, MESSAGE_SETTINGS}, {0}, 2},
     {{MESSAGE_SETTINGS, MESSAGE_LOOK}, {0}, 2},
