@@ -10,7 +10,7 @@ import time
 import pytest
 
 from reports import target_of, valid
-from runner import is_alive, lastcall, lastcall_verb
+from runner import bare, is_alive, lastcall, lastcall_verb
 from servers import wait_until
 from stops import shell_code, start, warm_up
 
@@ -264,3 +264,146 @@ def test_the_next_life_is_stopped_as_well_as_the_first(database, directory):
     assert journal.errors() == []
     assert report["stop"]["aborted"] == 0 and report["app"]["restarts"] == 1
     assert all(each["pid"] == report["app"]["pid"] for each in target_of(report, "postgres")["connections"])
+
+
+# -- what one before has left ------------------------------------------------------------------------------------------
+
+# Connects as it is told, begins a query that takes for ever, and stands.
+LEFT = """
+import os, psycopg2, signal, sys, threading
+connection = psycopg2.connect(os.environ["DATABASE_URL"])
+if "busy" in sys.argv:
+    cursor = connection.cursor()
+    threading.Thread(target=lambda: cursor.execute("SELECT pg_sleep(1000)"), daemon=True).start()
+print("ready", os.getpid(), connection.get_backend_pid(), flush=True)
+signal.pause()
+"""
+TCP_REPAIR = 19
+
+
+def leave(database, directory, name, words=()):
+    """A process with a session of this name: (run, backend). Not stopped by anybody but us."""
+    run = bare(["/usr/bin/python3", "-c", LEFT, *words], directory, name=f"left.{name.replace('/', '.')}",
+               env={**database.environment("direct", False), "PGAPPNAME": name})
+    run.ready()
+    return run, int(run.out().split()[2])
+
+
+def backends(database):
+    return {row["pid"] for row in database.sessions()}
+
+
+def successor(database, directory, route="direct", with_redis=False, **more):
+    """A lastcall that ends what was left, and its app, which says when it stands."""
+    env = {**database.environment(route, with_redis), "LASTCALL_INSTANCE": "web", "LASTCALL_SWEEP_PREDECESSOR": "true", **more}
+    return lastcall(["/usr/bin/python3", "-c", LEFT], directory, env=env)
+
+
+def stopped(run):
+    """Its report, after the stop signal."""
+    run.send()
+    assert shell_code(run.wait(10)) == 143, run.err()
+    return valid(run.report())
+
+
+def silently_closed(fd):
+    """The socket goes away and the server is told nothing, as when a host loses its power (tcp(7), TCP_REPAIR)."""
+    with socket.socket(fileno=fd) as taken:
+        taken.setsockopt(socket.IPPROTO_TCP, TCP_REPAIR, 1)
+
+
+def test_a_predecessor_that_was_killed(database, directory):
+    """lastcall and its app got SIGKILL, and a backend works on for nobody. One of a living process with the same name, and
+    ones of other names, are no predecessor's."""
+    with contextlib.ExitStack() as stack:
+        alive, alive_backend = leave(database, directory, "lastcall/web")
+        other, other_backend = leave(database, directory, "lastcall/web-1", ["busy"])
+        for run in (alive, other):
+            stack.enter_context(run)
+        env = {**database.environment("direct", False), "LASTCALL_INSTANCE": "web"}
+        before = stack.enter_context(lastcall(["/usr/bin/python3", "-c", LEFT, "busy"], directory, env=env, name="before"))
+        before.ready()
+        orphan = int(before.out().split()[2])
+        wait_until(lambda: [row for row in database.sessions() if row["pid"] == orphan and row["state"] == "active"], 5,
+                   "it works")
+        before.kill()
+        other.kill()
+        assert {alive_backend, other_backend, orphan} <= backends(database), "nobody has noticed"
+        run = stack.enter_context(successor(database, directory))
+        run.ready()
+        own = int(run.out().split()[2])
+        wait_until(lambda: "predecessor: database: 1 session ended" in run.err(), 10, lambda: run.err())
+        left = backends(database)
+        assert orphan not in left and {alive_backend, other_backend, own} <= left
+        report = stopped(run)
+    assert report["predecessor"] == {"ended": 1, "still_there": 0, "unknown": []}
+    assert "predecessor  1 session left: 1 ended" in run.err()
+    assert target_of(report, "postgres")["handles"] == 1, "what was ended is not the app's"
+
+
+def test_a_predecessor_on_a_host_that_lost_its_power(database, directory):
+    """PostgreSQL and Redis hold the connection of a client that is gone without a word. Redis' has a name, as it needs."""
+    gone = database.connect(application_name="lastcall/web - 127.0.0.1:1")
+    backend = gone.get_backend_pid()
+    named, nameless = (socket.create_connection(("127.0.0.1", database.servers.redis_port)) for _ in range(2))
+    for client, words in ((named, ["CLIENT SETNAME lastcall/web", f"SELECT {database.redis_db}"]),
+                          (nameless, [f"SELECT {database.redis_db}"])):
+        client.sendall("".join(f"{word}\r\n" for word in words).encode())
+        wait_until(lambda: client.recv(64).count(b"+OK") >= 1, 5, "Redis answers")
+    wait_until(lambda: len(database.redis_clients()) == 2, 5, "both are there")
+    silently_closed(named.detach())
+    silently_closed(nameless.detach())
+    silently_closed(os.dup(gone.fileno()))
+    with open("/dev/null", "rb") as null:
+        os.dup2(null.fileno(), gone.fileno())  # in its place: libpq closes what has this number
+    assert backend in backends(database) and len(database.redis_clients()) == 2, "nobody has noticed"
+    with successor(database, directory, with_redis=True) as run:
+        run.ready()
+        wait_until(lambda: run.err().count("predecessor: ") == 2, 10, lambda: run.err())
+        assert backend not in backends(database), run.err()
+        assert [row["name"] for row in database.redis_clients()] == [""], "one without a name is nobody's"
+        report = stopped(run)
+    assert report["predecessor"] == {"ended": 2, "still_there": 0, "unknown": []}
+
+
+@pytest.mark.parametrize("route, why", [("pgbouncer-transaction", "a pooler's connections"), ("unix", "unix socket")])
+def test_where_nobody_can_tell_nothing_is_ended(database, directory, route, why):
+    before, backend = leave(database, directory, "lastcall/web", ["busy"])
+    with before:
+        wait_until(lambda: any("pg_sleep" in row["query"] for row in database.sessions()), 5, "it works")
+        before.kill()
+    environment = database.environment(route, False)
+    with successor(database, directory, route, DATABASE_URL=environment["DATABASE_URL"].replace("?pgbouncer=true", "")) as run:
+        run.ready()
+        wait_until(lambda: re.search(rf"predecessor: \S+: not known what it left there: .*{why}", run.err()), 10,
+                   lambda: run.err())
+        report = stopped(run)
+    assert backend in backends(database)
+    unknown = report["predecessor"]["unknown"]
+    assert [each for each in unknown if why in each["why"]], report["predecessor"]
+    assert report["predecessor"]["ended"] == (None if route == "unix" else 0)
+
+
+def test_each_life_ends_what_the_one_before_left(database, directory):
+    """With a restart, too: also a session that no sample had seen."""
+    script = LEFT.replace("signal.pause()", "import time\nwhile 'busy' in sys.argv and not os.path.exists('go'): time.sleep(0.001)\n"
+                          "os.path.exists('again') or (open('again', 'w').close(), os.kill(os.getpid(), 9))\nsignal.pause()")
+    env = {**database.environment("direct", False), **settings("on-failure", "20ms", "20ms"), "LASTCALL_INSTANCE": "web",
+           "LASTCALL_SWEEP_PREDECESSOR": "true"}
+    with lastcall(["/usr/bin/python3", "-c", script, "busy"], directory, env=env) as run:
+        run.ready()
+        orphan = int(run.out().split()[2])
+        wait_until(lambda: any("pg_sleep" in row["query"] for row in database.sessions()), 5, "it works")
+        open(os.path.join(directory, "go"), "w", encoding="ascii").close()
+        wait_until(lambda: run.out().count("ready") == 2, 10, lambda: run.err())
+        wait_until(lambda: orphan not in backends(database), 10, lambda: f"ended\n{run.err()}")
+        wait_until(lambda: run.err().count("predecessor: database: ") == 2, 10, lambda: run.err())
+        report = stopped(run)
+    assert report["app"]["restarts"] == 1 and report["predecessor"]["unknown"] == []
+
+
+def test_a_default_name_is_refused(database, directory):
+    env = {**database.environment("direct", False), "LASTCALL_SWEEP_PREDECESSOR": "true"}
+    with lastcall(["/usr/bin/true"], directory, env=env) as run:
+        assert run.wait(5) == 125
+    assert re.search(r"LASTCALL_SWEEP_PREDECESSOR: sweep.predecessor: needs `instance`", run.err()), run.err()
