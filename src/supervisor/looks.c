@@ -126,14 +126,13 @@ void looks_forget(struct supervisor *s)
     s->last.seen = s->last.frozen = false;
 }
 
-/* Nobody waits for it: it becomes the last look, from which the end of an app that crashes is reported. */
+/* Nobody waits for it: it becomes the last look, from which the end of an app that crashes is reported. A stop that
+ * begins meanwhile asks anew, and its look takes the place of this one. */
 void looks_sample(struct supervisor *s)
 {
     struct look_wants wants = {.text = true, .whole = true};
-    if (!s->keeper || !agent_keeper_is_up(s->keeper) || s->look_asked)
-        return;
-    s->look_asked_at_us = clock_now_us();
-    s->look_asked = agent_keeper_look(s->keeper, ++s->look, ANSWER_MS, &wants) == 0;
+    if (!s->looking && s->keeper && agent_keeper_is_up(s->keeper))
+        (void)agent_keeper_look(s->keeper, ++s->look, ANSWER_MS, &wants);
 }
 
 static void look_later(struct supervisor *s)
@@ -165,6 +164,8 @@ int looks_server_of(const struct supervisor *s, unsigned target)
 static void keep_rows(struct supervisor *s, const struct facts *facts)
 {
     struct last_look *last = &s->last;
+    if (facts->received_at_us - facts->took_us < s->app_started_us)
+        return; /* it began before this life of the app did */
     if (facts->count > last->room) {
         struct handle_row *rows = realloc(last->rows, facts->count * sizeof *rows);
         if (!rows)

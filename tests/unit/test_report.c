@@ -123,6 +123,91 @@ static unsigned lines_of(const char *text)
     return lines;
 }
 
+/* -- what was before this life ------------------------------------------------------------------------------------- */
+
+static void add_life(pid_t pid, int code, int signo)
+{
+    struct record_life life = { .pid = pid, .exit_code = code, .exit_signal = signo, .ran_us = 1500000,
+                                .ended_wall_us = INT64_C(1767225600123000) };
+    record_note_life(&record.past, &life);
+}
+
+START_TEST(a_first_life_has_nothing_before_it)
+{
+    make();
+    ck_json_number("app.restarts", 0);
+    ck_assert_uint_eq(json_array_size(at("app.earlier")), 0);
+    ck_json_null("predecessor");
+    ck_human_lacks("restarted");
+    ck_human_lacks("predecessor");
+}
+END_TEST
+
+START_TEST(earlier_ends_are_told_in_short)
+{
+    add_life(11, 3, 0);
+    add_life(12, 139, 11);
+    add_life(0, 127, 0);
+    make();
+    ck_json_number("app.restarts", 3);
+    ck_json_number("app.earlier.0.pid", 11);
+    ck_json_number("app.earlier.0.exit_code", 3);
+    ck_json_null("app.earlier.0.signal");
+    ck_json_real("app.earlier.0.seconds", 1.5);
+    ck_json_text("app.earlier.0.ended_at", "2026-01-01T00:00:00.123Z");
+    ck_json_null("app.earlier.1.exit_code");
+    ck_json_text("app.earlier.1.signal", "SIGSEGV");
+    ck_json_null("app.earlier.2.pid");
+    ck_human_has("  restarted 3 times before; it had ended with 3 after 1.5 s, ended by SIGSEGV after 1.5 s, ended with 127");
+}
+END_TEST
+
+START_TEST(only_the_last_ends_are_kept)
+{
+    for (int i = 1; i <= RECORD_LIVES + 5; i++)
+        add_life(i, 1, 0);
+    make();
+    ck_json_number("app.restarts", RECORD_LIVES + 5);
+    ck_assert_uint_eq(json_array_size(at("app.earlier")), RECORD_LIVES);
+    ck_json_number("app.earlier.0.pid", 6);
+    ck_json_number("app.earlier.9.pid", RECORD_LIVES + 5);
+}
+END_TEST
+
+START_TEST(what_is_not_known_of_a_predecessor_is_no_zero)
+{
+    record.predecessor.asked = true;
+    make();
+    ck_json_null("predecessor.ended");
+    ck_json_null("predecessor.still_there");
+    ck_json_text("predecessor.unknown.0.target", "primary");
+    ck_json_text("predecessor.unknown.1.why", "no answer");
+    record.predecessor.targets[0].told = record.predecessor.targets[0].known = true;
+    record.predecessor.targets[1].told = true;
+    text_copy(record.predecessor.targets[1].why, sizeof record.predecessor.targets[1].why, "down\n");
+    record.predecessor.ended = 2;
+    record.predecessor.still_there = 1;
+    make();
+    ck_json_number("predecessor.ended", 2);
+    ck_json_number("predecessor.still_there", 1);
+    ck_assert_uint_eq(json_array_size(at("predecessor.unknown")), 1);
+    ck_json_text("predecessor.unknown.0.why", "down\\x0a");
+    ck_human_has("  predecessor  3 sessions left: 2 ended, 1 STILL THERE\n");
+}
+END_TEST
+
+START_TEST(one_that_was_never_started_has_no_pid)
+{
+    record.app_pid = 0;
+    record.is_stop = false;
+    record.exit_signal = 0;
+    record.exit_code = 127;
+    make();
+    ck_json_null("app.pid");
+    ck_human_has("lastcall: app could not be started");
+}
+END_TEST
+
 START_TEST(the_json_has_every_fixed_key)
 {
     add_handle(0, 14, OUTCOME_HANDED_BACK);
@@ -903,6 +988,11 @@ static void add_json_tests(Suite *suite)
     TCase *json = tcase_create("json and people");
     tcase_add_checked_fixture(json, setup, teardown);
     tcase_set_timeout(json, 30);
+    tcase_add_test(json, a_first_life_has_nothing_before_it);
+    tcase_add_test(json, earlier_ends_are_told_in_short);
+    tcase_add_test(json, only_the_last_ends_are_kept);
+    tcase_add_test(json, what_is_not_known_of_a_predecessor_is_no_zero);
+    tcase_add_test(json, one_that_was_never_started_has_no_pid);
     tcase_add_test(json, the_json_has_every_fixed_key);
     tcase_add_test(json, the_json_says_what_happened);
     tcase_add_test(json, hooks_are_told_as_they_ended);

@@ -9,6 +9,7 @@
 
 #include "common/clock.h"
 #include "common/signals.h"
+#include "supervisor/report/json_before.h"
 #include "supervisor/report/report.h"
 #include "supervisor/report/said.h"
 #include "supervisor/report/tally.h"
@@ -95,35 +96,6 @@ static json_t *command_json(struct builder *builder)
     return array;
 }
 
-static json_t *wall_or_null(int64_t wall_us)
-{
-    char at[32];
-    if (wall_us <= 0)
-        return json_null();
-    clock_format_wall(at, wall_us);
-    return json_string(at);
-}
-
-/* The ends that were followed by a restart, in short. */
-static json_t *earlier_json(struct builder *builder)
-{
-    const struct record_past *past = &builder->record->past;
-    if (!shows(builder, SHOW_DETAILS))
-        return json_null();
-    json_t *array = json_array();
-    for (unsigned i = 0; i < past->count; i++) {
-        const struct record_life *life = &past->lives[i];
-        json_t *object = json_object();
-        put(builder, object, "pid", life->pid > 0 ? json_integer(life->pid) : json_null());
-        put(builder, object, "exit_code", life->exit_signal != 0 ? json_null() : number_or_null(life->exit_code));
-        put(builder, object, "signal", life->exit_signal == 0 ? json_null() : json_string(signal_name(life->exit_signal)));
-        put(builder, object, "seconds", seconds_or_null(life->ran_us >= 0, life->ran_us));
-        put(builder, object, "ended_at", wall_or_null(life->ended_wall_us));
-        append(builder, array, object);
-    }
-    return array;
-}
-
 static json_t *app_json(struct builder *builder)
 {
     const struct record *record = builder->record;
@@ -134,7 +106,7 @@ static json_t *app_json(struct builder *builder)
     put(builder, app, "exit_code", record->exit_signal != 0 ? json_null() : number_or_null(record->exit_code));
     put(builder, app, "signal", record->exit_signal == 0 ? json_null() : json_string(signal_name(record->exit_signal)));
     put(builder, app, "restarts", json_integer(record->past.restarts));
-    put(builder, app, "earlier", earlier_json(builder));
+    put(builder, app, "earlier", shows(builder, SHOW_DETAILS) ? json_earlier(&record->past) : json_null());
     put(builder, app, "ended_after_seconds", seconds_or_null(ended, record->app_ended_us - record->stop_began_us));
     return app;
 }
@@ -175,7 +147,7 @@ static json_t *stop_json(struct builder *builder)
     bool ended = record->ended_us > 0 && record->stop_began_us > 0;
     json_t *stop = json_object();
     put(builder, stop, "reason", ARRAY_OR_NULL(record->reason));
-    put(builder, stop, "started_at", wall_or_null(record->stop_began_wall_us));
+    put(builder, stop, "started_at", json_wall(record->stop_began_wall_us));
     put(builder, stop, "seconds", seconds_or_null(ended, record->ended_us - record->stop_began_us));
     put(builder, stop, "grace_seconds", seconds_or_null(record->grace_us > 0, record->grace_us));
     put(builder, stop, "in_flight", count_or_null(tally.in_flight_known, tally.in_flight));
@@ -365,36 +337,6 @@ static json_t *hooks_json(struct builder *builder)
     return hooks;
 }
 
-static json_t *predecessor_unknown(struct builder *builder, unsigned *known)
-{
-    const struct record *record = builder->record;
-    json_t *array = json_array();
-    for (unsigned i = 0; i < record->target_count; i++) {
-        bool told = record->predecessor.targets[i].told;
-        *known += record->predecessor.targets[i].known;
-        if (record->predecessor.targets[i].known)
-            continue;
-        json_t *entry = json_object();
-        put(builder, entry, "target", ARRAY_OR_NULL(record->targets[i].name));
-        put(builder, entry, "why", told ? ARRAY_OR_NULL(record->predecessor.targets[i].why) : json_string("no answer"));
-        append(builder, array, entry);
-    }
-    return array;
-}
-
-static json_t *predecessor_json(struct builder *builder)
-{
-    const struct record_predecessor *predecessor = &builder->record->predecessor;
-    unsigned known = 0;
-    if (!predecessor->asked || !shows(builder, SHOW_DETAILS))
-        return json_null();
-    json_t *object = json_object(), *unknown = predecessor_unknown(builder, &known);
-    put(builder, object, "ended", count_or_null(known > 0, predecessor->ended));
-    put(builder, object, "still_there", count_or_null(known > 0, predecessor->still_there));
-    put(builder, object, "unknown", unknown);
-    return object;
-}
-
 static json_t *unknown_json(struct builder *builder)
 {
     struct record_unknown list[TALLY_UNKNOWN];
@@ -430,7 +372,8 @@ static json_t *report_object(struct builder *builder)
     put(builder, report, "stop", stop_json(builder));
     put(builder, report, "targets", targets_json(builder));
     put(builder, report, "requests", requests_json(builder));
-    put(builder, report, "predecessor", predecessor_json(builder));
+    put(builder, report, "predecessor",
+        shows(builder, SHOW_DETAILS) ? json_predecessor(builder->record) : json_null());
     put(builder, report, "hands", hands == NULL ? json_null() : json_string(hands));
     put(builder, report, "hooks", hooks_json(builder));
     put(builder, report, "unknown", unknown_json(builder));
