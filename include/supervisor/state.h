@@ -87,6 +87,7 @@ struct supervisor {
     pid_t app_pid;
     int64_t app_started_us;
     bool main_ended;
+    bool ended_by_a_person;  /* by ^C or ^\ at the terminal, which comes to the app alone */
     int stop_signo;          /* that came first; 0: none */
     bool interrupted_once;   /* one ^C of the terminal came */
     struct terminal terminal;

@@ -129,10 +129,17 @@ bool children_skip_freeze(struct supervisor *s)
     return true;
 }
 
+/* An app that handles ^C by itself exits with 130, as a shell would say it. */
+static bool is_persons_end(const struct supervisor *s, int exit_code)
+{
+    return s->terminal.fd >= 0 && (exit_code == 128 + SIGINT || exit_code == 128 + SIGQUIT);
+}
+
 static void main_has_ended(struct supervisor *s, const struct reaped *reaped)
 {
     s->main_ended = true;
     s->exit_code = reap_exit_code(reaped);
+    s->ended_by_a_person = is_persons_end(s, s->exit_code);
     s->record.exit_code = s->exit_code;
     s->record.app_ended_us = clock_now_us();
     s->record.exit_signal = reaped->how == REAPED_SIGNALED ? reaped->value : 0;

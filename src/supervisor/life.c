@@ -93,7 +93,7 @@ static void life_forget(struct supervisor *s)
     s->nudges = (struct nudges){0};
     s->tree_pace = (struct pace){0};
     terminal_close(&s->terminal);
-    s->no_freeze = s->interrupted_once = s->main_ended = false;
+    s->no_freeze = s->interrupted_once = s->main_ended = s->ended_by_a_person = false;
     s->stop_signo = 0;
     s->progress_at_us = 0;
 }

@@ -124,6 +124,7 @@ static void step(struct supervisor *s, enum lifecycle_event event)
     s->lifecycle.no_hands = s->no_hands;
     s->lifecycle.no_freeze = s->no_freeze;
     s->lifecycle.failed = has_failed(s);
+    s->lifecycle.by_a_person = s->ended_by_a_person;
     lifecycle_step(&s->lifecycle, event, clock_now_us(), &actions);
     if (s->lifecycle.phase != from)
         phase_changed(s, from);

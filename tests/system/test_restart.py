@@ -2,6 +2,7 @@
 import contextlib
 import json
 import os
+import pty
 import re
 import signal
 import socket
@@ -141,6 +142,19 @@ def test_one_that_cannot_be_started_again(directory):
     assert [each["exit_code"] for each in report["app"]["earlier"]] == [1, 127]
     assert report["app"]["earlier"][1]["pid"] is None
     assert run.err().count("cannot start") == 2 and "the app could not be started; restart 2 in" in run.err(), run.err()
+
+
+def test_a_person_ends_it_at_the_terminal(directory):
+    """^C comes to the app alone. It is no crash, though the code is not 0: lastcall ends, too."""
+    master, slave = pty.openpty()
+    words = ["setsid", "--ctty", "--wait"]
+    with lives(directory, [], settings("always", "20ms", "20ms"), prefix=words, stdin=slave, start_new_session=False) as run:
+        os.close(slave)
+        life_stands(run, 0)
+        os.write(master, b"\x03")
+        assert shell_code(run.wait(5)) == 130, run.err()
+    os.close(master)
+    assert len(started(directory)) == 1
 
 
 LEAVES_A_CHILD = """

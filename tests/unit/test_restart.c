@@ -31,6 +31,15 @@ START_TEST(who_lives_again)
 }
 END_TEST
 
+START_TEST(a_person_at_the_terminal_has_the_last_word)
+{
+    struct lifecycle l;
+    lifecycle_init(&l, &always);
+    l.by_itself = l.failed = l.by_a_person = true;
+    ck_assert_int_eq(restart_judge(&l, T0), RESTART_NOT);
+}
+END_TEST
+
 /* One life after the other, each `life_us` long; the wait that follows it. */
 static int64_t wait_after(struct lifecycle *l, int64_t life_us)
 {
@@ -85,7 +94,7 @@ START_TEST(nothing_of_a_life_is_left_but_its_count)
     l.phase = PHASE_WAITING;
     l.began_us = l.drained_until_us = l.deadlines.done = T0;
     l.drain_only = l.ends_at_once = l.no_hands = l.no_freeze = l.kill_next = l.gave_up = l.last_chance = true;
-    l.signalled = l.by_itself = l.failed = l.alone = true;
+    l.signalled = l.by_itself = l.failed = l.alone = l.by_a_person = true;
     l.lives.wait_us = 4 * S;
     restart_begin(&l, T0);
     memset(&fresh, 0, sizeof fresh);
@@ -94,7 +103,7 @@ START_TEST(nothing_of_a_life_is_left_but_its_count)
     fresh.lives = (struct lifecycle_lives){.restarts = 1, .started_us = T0, .wait_us = 4 * S};
     ck_assert(l.began_us == 0 && l.drained_until_us == 0 && l.deadlines.done == 0);
     ck_assert(!l.drain_only && !l.ends_at_once && !l.no_hands && !l.no_freeze && !l.kill_next && !l.gave_up);
-    ck_assert(!l.last_chance && !l.signalled && !l.by_itself && !l.failed && !l.alone);
+    ck_assert(!l.last_chance && !l.signalled && !l.by_itself && !l.failed && !l.alone && !l.by_a_person);
     ck_assert(memcmp(&l.lives, &fresh.lives, sizeof l.lives) == 0 && l.phase == PHASE_WAITING);
 }
 END_TEST
@@ -122,6 +131,7 @@ int main(void)
     TCase *tcase = tcase_create("restart");
     suite_add_tcase(suite, tcase);
     tcase_add_test(tcase, who_lives_again);
+    tcase_add_test(tcase, a_person_at_the_terminal_has_the_last_word);
     tcase_add_test(tcase, waits_double_up_to_the_longest);
     tcase_add_test(tcase, the_limit_counts_within_the_window);
     tcase_add_test(tcase, nothing_of_a_life_is_left_but_its_count);

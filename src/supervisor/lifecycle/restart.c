@@ -20,7 +20,7 @@ static bool is_too_often(const struct lifecycle *l, int64_t now_us)
 enum restart_verdict restart_judge(const struct lifecycle *l, int64_t now_us)
 {
     const struct lifecycle_restart *restart = &l->settings.restart;
-    if (!l->by_itself || !(l->failed ? restart->after_failure : restart->after_success))
+    if (!l->by_itself || l->by_a_person || !(l->failed ? restart->after_failure : restart->after_success))
         return RESTART_NOT;
     return is_too_often(l, now_us) ? RESTART_TOO_OFTEN : RESTART_AGAIN;
 }
