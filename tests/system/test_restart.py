@@ -416,6 +416,20 @@ def test_each_life_ends_what_the_one_before_left(database, directory):
     assert report["app"]["restarts"] == 1 and report["predecessor"]["unknown"] == []
 
 
+def test_a_lost_agent_is_asked_again(database, directory):
+    before, orphan = leave(database, directory, "lastcall/web", ["busy"])
+    with before:
+        wait_until(lambda: any("pg_sleep" in row["query"] for row in database.sessions()), 5, "it works")
+        before.kill()
+    with successor(database, directory) as run:
+        os.kill(run.agent_pid(), signal.SIGKILL)
+        run.ready()
+        wait_until(lambda: "predecessor: database: " in run.err(), 10, lambda: run.err())
+        assert orphan not in backends(database)
+        assert stopped(run)["predecessor"]["unknown"] == []
+    assert "was lost" in run.err()
+
+
 def test_a_default_name_is_refused(database, directory):
     env = {**database.environment("direct", False), "LASTCALL_SWEEP_PREDECESSOR": "true"}
     with lastcall(["/usr/bin/true"], directory, env=env) as run:
