@@ -23,8 +23,8 @@ void former_list_fill(struct former_list *list, const struct session *sessions, 
  * after the sessions. */
 void former_list_choose(struct former_list *list, const struct socket_table *sockets);
 
-/* The statement that tells PostgreSQL to end such sessions and says how many there were. `began_before`: microseconds of
- * the server's clock. Heap; NULL: no memory, a name that is none, or too many sockets for one statement. */
+/* The statement that tells PostgreSQL to end such sessions and says how many there were. `began_before`: microseconds
+ * of the server's clock. Heap; NULL: no memory, a name that is none, or too many sockets for one statement. */
 char *former_command(const char *name, int64_t began_before, const struct socket_table *sockets);
 
 #endif

@@ -1,8 +1,8 @@
 /* What a predecessor has left: see agent/predecessor.h. One link and one thing after the other a target, all at once.
  *
  *   who is there        the sessions; what kind of server it is. Then, when all targets have answered or failed:
- *   PostgreSQL          its clock, which tells what began before the app; then one statement ends the sessions that have
- *                       the name, our role and our address, and no socket here; said again until they are gone
+ *   PostgreSQL          its clock, which tells what began before the app; then one statement ends the sessions that
+ *                       have the name, our role and our address, and no socket here; said again until they are gone
  *   PgBouncer, Redis    the clients that have the name and our address, and no socket here, are ended by their ids
  *
  * The sockets are looked at after the sessions: a client that is there and has none here is gone. It ends nothing where

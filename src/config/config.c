@@ -78,11 +78,11 @@ static void check_backoff(const struct config *config, struct config_errors *err
 }
 
 /* By its default name an instance is the host's, or one of many: the sessions of a neighbour would be ended, too. */
-static void check_predecessor(const struct config *config, struct config_errors *errors)
+static void check_predecessor(const struct config *config, bool named, struct config_errors *errors)
 {
     char where[320];
     struct text where_text = text_in(where, sizeof where);
-    if (!config->sweep_predecessor || !is_default(config, "instance"))
+    if (!config->sweep_predecessor || named)
         return;
     print_origin(config, key_find("sweep.predecessor"), &where_text);
     config_errors_add(errors, "%s: sweep.predecessor: needs `instance`, a name that no other app on this host has: the "
@@ -123,12 +123,12 @@ static void check_sequence(const struct config *config, struct config_errors *er
 }
 
 /* What no single key can tell. */
-static void check_together(const struct config *config, struct config_errors *errors)
+static void check_together(const struct config *config, bool named, struct config_errors *errors)
 {
     check_settle(config, errors);
     check_sequence(config, errors);
     check_backoff(config, errors);
-    check_predecessor(config, errors);
+    check_predecessor(config, named, errors);
 }
 
 int config_load(struct config *config, const struct config_option *options, size_t option_count,
@@ -147,9 +147,10 @@ int config_load(struct config *config, const struct config_option *options, size
     environment_warn_unknown();
     if (!config->targets_in_file)
         targets_take_environment(config, errors);
+    bool named = *config->instance != '\0';
     name_instance(config);
     if (errors->count == 0)
-        check_together(config, errors);
+        check_together(config, named, errors);
     if (errors->count == 0)
         wait_for_check(config, errors);
     return errors->count > 0 ? -1 : 0;

@@ -289,13 +289,14 @@ static void request_drain(struct supervisor *s, bool now, struct control_answer 
 static void request_resume(struct supervisor *s, bool now, struct control_answer *answer)
 {
     (void)now;
-    bool running = s->lifecycle.phase == PHASE_RUNNING || s->lifecycle.phase == PHASE_WAITING;
-    if (!running)
+    bool waiting = s->lifecycle.phase == PHASE_WAITING, running = s->lifecycle.phase == PHASE_RUNNING;
+    if (!running && !waiting)
         supervisor_post(s, EVENT_RESUME);
-    answer->refused = !running && s->lifecycle.phase != PHASE_RUNNING;
+    answer->refused = !waiting && s->lifecycle.phase != PHASE_RUNNING;
     answer->exit_code = answer->refused ? 1 : 0;
     snprintf(answer->text, sizeof answer->text, "%s",
-             running ? "running: there was nothing to call off"
+             running   ? "running: there was nothing to call off"
+             : waiting ? "waiting for a restart: there was nothing to call off"
                      : answer->refused ? "a stop signal has come: the stop cannot be called off" : "running again");
 }
 
@@ -346,10 +347,12 @@ static void start_watchers(struct supervisor *s)
 static void name_sessions(const struct supervisor *s)
 {
     char name[64];
-    if (s->config->target_count == 0 || getenv("PGAPPNAME"))
-        return;
+    const char *given = getenv("PGAPPNAME");
     snprintf(name, sizeof name, "lastcall/%s", s->config->instance);
-    setenv("PGAPPNAME", name, 0);
+    if (given && s->config->sweep_predecessor && strcmp(given, name) != 0)
+        log_warning("PGAPPNAME is set, and is not %s: sweep.predecessor will not know the app's sessions by it", name);
+    if (s->config->target_count > 0)
+        setenv("PGAPPNAME", name, 0);
 }
 
 int supervisor_start_app(struct supervisor *s)

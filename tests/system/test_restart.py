@@ -1,4 +1,5 @@
-"""Restarts: the policy, the waits, the limit; what a dead app left is ended before the next one runs; a stop meanwhile."""
+"""Restarts: the policy, the waits, the limit; a stop meanwhile; what a dead app left is ended before the next one runs.
+And what a predecessor has left on the servers."""
 import contextlib
 import json
 import os
@@ -57,7 +58,7 @@ def life_stands(run, number, limit=10):
 
 
 def test_crash_loop_ends_at_the_limit(directory):
-    """Three restarts, each wait twice as long up to the longest; then lastcall ends with the app's code and says why."""
+    """Three restarts, each wait twice as long up to the longest; then it ends with the app's code and says why."""
     with lives(directory, ["3"] * 9, settings("on-failure", "200ms", "500ms", LASTCALL_RESTART_LIMIT="3")) as run:
         assert run.wait(10) == 3, run.err()
         report = valid(run.report())
@@ -65,7 +66,8 @@ def test_crash_loop_ends_at_the_limit(directory):
     assert len(begun) == 4, begun
     assert report["app"]["restarts"] == 3 and report["exit_code"] == 3
     earlier = report["app"]["earlier"]
-    assert [each["exit_code"] for each in earlier] == [3, 3, 3] and report["app"]["pid"] not in [x["pid"] for x in earlier]
+    assert [each["exit_code"] for each in earlier] == [3, 3, 3]
+    assert report["app"]["pid"] not in [each["pid"] for each in earlier]
     for wait, begin, end, life in zip((0.2, 0.4, 0.5), begun, begun[1:], earlier):
         assert wait <= end - begin <= wait + life["seconds"] + 0.3, (wait, begun, earlier)
     assert len(re.findall(r"the app exited with 3; restart \d in ", run.err())) == 3, run.err()
@@ -147,8 +149,8 @@ def test_one_that_cannot_be_started_again(directory):
 def test_a_person_ends_it_at_the_terminal(directory):
     """^C comes to the app alone. It is no crash, though the code is not 0: lastcall ends, too."""
     master, slave = pty.openpty()
-    words = ["setsid", "--ctty", "--wait"]
-    with lives(directory, [], settings("always", "20ms", "20ms"), prefix=words, stdin=slave, start_new_session=False) as run:
+    more = {"prefix": ["setsid", "--ctty", "--wait"], "stdin": slave, "start_new_session": False}
+    with lives(directory, [], settings("always", "20ms", "20ms"), **more) as run:
         os.close(slave)
         life_stands(run, 0)
         os.write(master, b"\x03")
@@ -171,7 +173,8 @@ signal.pause()
 
 
 def test_what_a_life_left_is_ended_first(directory):
-    with lastcall(["/usr/bin/python3", "-c", LEAVES_A_CHILD], directory, env=settings("on-failure", "20ms", "20ms")) as run:
+    env = settings("on-failure", "20ms", "20ms")
+    with lastcall(["/usr/bin/python3", "-c", LEAVES_A_CHILD], directory, env=env) as run:
         def again():
             return re.search(r"^ready \d+ again$", run.out(), re.M)
         child = run.ready()
@@ -309,7 +312,8 @@ def backends(database):
 
 def successor(database, directory, route="direct", with_redis=False, **more):
     """A lastcall that ends what was left, and its app, which says when it stands."""
-    env = {**database.environment(route, with_redis), "LASTCALL_INSTANCE": "web", "LASTCALL_SWEEP_PREDECESSOR": "true", **more}
+    env = {**database.environment(route, with_redis), "LASTCALL_INSTANCE": "web", "LASTCALL_SWEEP_PREDECESSOR": "true",
+           **more}
     return lastcall(["/usr/bin/python3", "-c", LEFT], directory, env=env)
 
 
@@ -327,15 +331,16 @@ def silently_closed(fd):
 
 
 def test_a_predecessor_that_was_killed(database, directory):
-    """lastcall and its app got SIGKILL, and a backend works on for nobody. One of a living process with the same name, and
-    ones of other names, are no predecessor's."""
+    """lastcall and its app got SIGKILL, and a backend works on for nobody. One of a living process with the same name,
+    and one of another name, are no predecessor's."""
     with contextlib.ExitStack() as stack:
         alive, alive_backend = leave(database, directory, "lastcall/web")
         other, other_backend = leave(database, directory, "lastcall/web-1", ["busy"])
         for run in (alive, other):
             stack.enter_context(run)
         env = {**database.environment("direct", False), "LASTCALL_INSTANCE": "web"}
-        before = stack.enter_context(lastcall(["/usr/bin/python3", "-c", LEFT, "busy"], directory, env=env, name="before"))
+        before = lastcall(["/usr/bin/python3", "-c", LEFT, "busy"], directory, env=env, name="before")
+        stack.enter_context(before)
         before.ready()
         orphan = int(before.out().split()[2])
         wait_until(lambda: [row for row in database.sessions() if row["pid"] == orphan and row["state"] == "active"], 5,
@@ -356,7 +361,7 @@ def test_a_predecessor_that_was_killed(database, directory):
 
 
 def test_a_predecessor_on_a_host_that_lost_its_power(database, directory):
-    """PostgreSQL and Redis hold the connection of a client that is gone without a word. Redis' has a name, as it needs."""
+    """PostgreSQL and Redis hold the connection of a client that is gone without a word. Redis' one has a name."""
     gone = database.connect(application_name="lastcall/web - 127.0.0.1:1")
     backend = gone.get_backend_pid()
     named, nameless = (socket.create_connection(("127.0.0.1", database.servers.redis_port)) for _ in range(2))
@@ -386,8 +391,8 @@ def test_where_nobody_can_tell_nothing_is_ended(database, directory, route, why)
     with before:
         wait_until(lambda: any("pg_sleep" in row["query"] for row in database.sessions()), 5, "it works")
         before.kill()
-    environment = database.environment(route, False)
-    with successor(database, directory, route, DATABASE_URL=environment["DATABASE_URL"].replace("?pgbouncer=true", "")) as run:
+    url = database.url(route).replace("?pgbouncer=true", "")  # for libpq
+    with successor(database, directory, route, DATABASE_URL=url) as run:
         run.ready()
         wait_until(lambda: re.search(rf"predecessor: \S+: not known what it left there: .*{why}", run.err()), 10,
                    lambda: run.err())
@@ -400,15 +405,13 @@ def test_where_nobody_can_tell_nothing_is_ended(database, directory, route, why)
 
 def test_each_life_ends_what_the_one_before_left(database, directory):
     """With a restart, too: also a session that no sample had seen."""
-    script = LEFT.replace("signal.pause()", "import time\nwhile 'busy' in sys.argv and not os.path.exists('go'): time.sleep(0.001)\n"
-                          "os.path.exists('again') or (open('again', 'w').close(), os.kill(os.getpid(), 9))\nsignal.pause()")
-    env = {**database.environment("direct", False), **settings("on-failure", "20ms", "20ms"), "LASTCALL_INSTANCE": "web",
-           "LASTCALL_SWEEP_PREDECESSOR": "true"}
-    with lastcall(["/usr/bin/python3", "-c", script, "busy"], directory, env=env) as run:
-        run.ready()
+    env = {**database.environment("direct", False), **settings("on-failure", "20ms", "20ms"),
+           "LASTCALL_INSTANCE": "web", "LASTCALL_SWEEP_PREDECESSOR": "true"}
+    with lastcall(["/usr/bin/python3", "-c", LEFT, "busy"], directory, env=env) as run:
+        pid = run.ready()
         orphan = int(run.out().split()[2])
         wait_until(lambda: any("pg_sleep" in row["query"] for row in database.sessions()), 5, "it works")
-        open(os.path.join(directory, "go"), "w", encoding="ascii").close()
+        os.kill(pid, signal.SIGKILL)
         wait_until(lambda: run.out().count("ready") == 2, 10, lambda: run.err())
         wait_until(lambda: orphan not in backends(database), 10, lambda: f"ended\n{run.err()}")
         wait_until(lambda: run.err().count("predecessor: database: ") == 2, 10, lambda: run.err())

@@ -158,7 +158,8 @@ START_TEST(earlier_ends_are_told_in_short)
     ck_json_null("app.earlier.1.exit_code");
     ck_json_text("app.earlier.1.signal", "SIGSEGV");
     ck_json_null("app.earlier.2.pid");
-    ck_human_has("  restarted 3 times before; it had ended with 3 after 1.5 s, ended by SIGSEGV after 1.5 s, ended with 127");
+    ck_human_has("  restarted 3 times before; it had ended with 3 after 1.5 s, ended by SIGSEGV after 1.5 s, ended with "
+                 "127");
 }
 END_TEST
 

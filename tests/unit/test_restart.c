@@ -13,7 +13,10 @@ static const struct lifecycle_settings always = {
 
 START_TEST(who_lives_again)
 {
-    static const struct { bool by_itself, failed, after_failure, after_success; enum restart_verdict verdict; } rows[] = {
+    static const struct {
+        bool by_itself, failed, after_failure, after_success;
+        enum restart_verdict verdict;
+    } rows[] = {
         {true, true, false, false, RESTART_NOT},   {true, false, false, false, RESTART_NOT},
         {true, true, true, false, RESTART_AGAIN},  {true, false, true, false, RESTART_NOT},
         {true, true, true, true, RESTART_AGAIN},   {true, false, true, true, RESTART_AGAIN},

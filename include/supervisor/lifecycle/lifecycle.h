@@ -154,7 +154,7 @@ struct lifecycle {
     unsigned sequence_sent;    /* signals of the sequence that are out, too */
     bool by_itself;            /* the app ended while it ran, and nobody has asked for a stop since */
     bool failed;               /* set by the loop: what the app ended with counts as a failure */
-    bool by_a_person;          /* set by the loop: ^C or ^\ at the terminal ended it, which lastcall got no signal for */
+    bool by_a_person;          /* set by the loop: ^C at the terminal ended it, which lastcall got no signal for */
     bool alone;                /* the main process ended before it was told to; what is left was told then */
     const char *why;           /* of the last change of phase: a literal */
 };

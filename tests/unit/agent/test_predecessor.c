@@ -1,5 +1,5 @@
-/* predecessor_rules: whose session is a predecessor's, and what PostgreSQL is told. The whole of it, with servers, is in
- * tests/system/test_restart.py. */
+/* predecessor_rules: whose session is a predecessor's, and what PostgreSQL is told. The whole of it, with servers, is
+ * in tests/system/test_restart.py. */
 #include <check.h>
 #include <netinet/in.h>
 #include <stdlib.h>
