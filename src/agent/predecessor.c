@@ -5,9 +5,9 @@
  *                       have the name, our role and our address, and no socket here; said again until they are gone
  *   PgBouncer, Redis    the clients that have the name and our address, and no socket here, are ended by their ids
  *
- * The sockets are looked at after the sessions: a client that is there and has none here is gone. It ends nothing where
- * that cannot be told: addresses that change on the way, unix sockets, and PostgreSQL where a pooler is in use, whose
- * server connections carry the name of the client they last worked for. */
+ * The sockets are looked at after the server was asked: a client that it has, and that has none here, is gone. It ends
+ * nothing where that cannot be told: addresses that change on the way, unix sockets, and PostgreSQL where a pooler is in
+ * use, whose server connections carry the name of the client they last worked for. */
 #include "agent/predecessor.h"
 
 #include <ev.h>
@@ -29,12 +29,13 @@
 #define AGAIN_S 0.02
 enum { END_WAIT_MS = 1500, WHY = 128 };
 
+static const char no_sockets[] = "the sockets here cannot be seen";
+
 struct former {
     struct predecessor *all;
     struct probe *probe;       /* the sampler's: its message and its port */
     struct target *target;     /* ours; NULL: over */
     struct former_list found;  /* PgBouncer, Redis: who is to be ended */
-    int64_t began_before;      /* PostgreSQL: by the server's clock, in microseconds; 0: not known yet */
     int64_t gone_by_us;
     bool told;
     uint32_t first, left;      /* that there were, and that are there now */
@@ -68,6 +69,46 @@ static void answer(struct former *former, bool known, const char *why)
 static const char *name_of(const struct former *former)
 {
     return former->all->sampler->settings.application_name;
+}
+
+/* ---- whose sockets are here ---- */
+
+static void add_port(uint16_t *ports, size_t *count, uint16_t port)
+{
+    for (size_t i = 0; i < *count; i++)
+        if (ports[i] == port)
+            return;
+    if (*count < DIAG_PORTS)
+        ports[(*count)++] = port;
+}
+
+static size_t ports_of(const struct predecessor *all, uint16_t ports[DIAG_PORTS])
+{
+    size_t count = 0;
+    for (size_t i = 0; i < all->count; i++) {
+        struct endpoint addresses[LEDGER_ADDRESSES];
+        const struct former *former = &all->formers[i];
+        size_t known = former->target ? target_addresses(former->target, addresses, LEDGER_ADDRESSES) : 0;
+        add_port(ports, &count, probe_port(former->probe));
+        for (size_t k = 0; k < known && k < LEDGER_ADDRESSES; k++)
+            add_port(ports, &count, addresses[k].port);
+    }
+    return count;
+}
+
+/* Of the whole network namespace, not only of the app: whoever has one is alive. */
+static void look_at_sockets(struct predecessor *all)
+{
+    struct netlink netlink = {.fd = -1};
+    uint16_t ports[DIAG_PORTS];
+    size_t count = ports_of(all, ports);
+    all->sockets.count = 0;
+    all->sockets_seen = inet_diag_dump(&netlink, ports, count, &all->sockets) == 0;
+    netlink_finish(&netlink);
+    if (all->sockets_seen)
+        return;
+    all->sockets.count = 0;
+    all->sockets_seen = proc_net_dump("/proc/self/net", ports, count, &all->sockets) == 0;
 }
 
 /* ---- PostgreSQL ---- */
@@ -109,24 +150,26 @@ static void say_end(struct former *former)
         answer(former, former->told, "no memory to ask");
 }
 
-/* Its clock was read before the answer came: what it was when the app was started was earlier than this. */
+/* Its clock was read after it was asked: what it was when the app was started is this or earlier. The app's sessions that
+ * are older than that have a socket here by now, for the sockets are looked at after the clock. */
 static void clock_said(void *context, struct target *target, const struct target_answer *said)
 {
     struct former *former = context;
     struct predecessor *all = former->all;
-    int64_t now_us = clock_now_us(), server_us = strtoll(said->why, NULL, 10);
+    int64_t server_us = strtoll(said->why, NULL, 10);
     (void)target;
     if (!said->ok || server_us <= 0) {
         answer(former, false, said->ok ? "its clock is not to be read" : said->why);
         return;
     }
-    former->began_before = server_us - (now_us - all->message.started_us);
-    former->command = former_command(name_of(former), former->began_before, &all->sockets);
-    former->gone_by_us = now_us + GONE_LIMIT_US;
+    look_at_sockets(all);
+    int64_t began_before = server_us - (said->asked_at_us - all->message.started_us);
+    former->command = all->sockets_seen ? former_command(name_of(former), began_before, &all->sockets) : NULL;
+    former->gone_by_us = clock_now_us() + GONE_LIMIT_US;
     if (former->command)
         say_end(former);
     else
-        answer(former, false, "more sockets here than can be told it");
+        answer(former, false, all->sockets_seen ? "more sockets here than can be told it" : no_sockets);
 }
 
 static void ask_clock(struct former *former)
@@ -168,43 +211,6 @@ static void end_clients(struct former *former)
 
 /* ---- when all have said who is there ---- */
 
-static void add_port(uint16_t *ports, size_t *count, uint16_t port)
-{
-    for (size_t i = 0; i < *count; i++)
-        if (ports[i] == port)
-            return;
-    if (*count < DIAG_PORTS)
-        ports[(*count)++] = port;
-}
-
-static size_t ports_of(const struct predecessor *all, uint16_t ports[DIAG_PORTS])
-{
-    size_t count = 0;
-    for (size_t i = 0; i < all->count; i++) {
-        struct endpoint addresses[LEDGER_ADDRESSES];
-        const struct former *former = &all->formers[i];
-        size_t known = former->target ? target_addresses(former->target, addresses, LEDGER_ADDRESSES) : 0;
-        add_port(ports, &count, probe_port(former->probe));
-        for (size_t k = 0; k < known && k < LEDGER_ADDRESSES; k++)
-            add_port(ports, &count, addresses[k].port);
-    }
-    return count;
-}
-
-/* Of the whole network namespace, not only of the app: whoever has one is alive. */
-static void look_at_sockets(struct predecessor *all)
-{
-    struct netlink netlink = {.fd = -1};
-    uint16_t ports[DIAG_PORTS];
-    size_t count = ports_of(all, ports);
-    all->sockets_seen = inet_diag_dump(&netlink, ports, count, &all->sockets) == 0;
-    netlink_finish(&netlink);
-    if (all->sockets_seen)
-        return;
-    all->sockets.count = 0;
-    all->sockets_seen = proc_net_dump("/proc/self/net", ports, count, &all->sockets) == 0;
-}
-
 static bool has_pooler(const struct predecessor *all)
 {
     for (size_t i = 0; i < all->count; i++)
@@ -222,7 +228,7 @@ static const char *why_not(const struct former *former, bool pooler)
     if (target_is_translated(former->target) != 0)
         return "addresses change on the way";
     if (!former->all->sockets_seen)
-        return "the sockets here cannot be seen";
+        return no_sockets;
     if (pooler && target_message(former->target)->kind == TARGET_POSTGRES)
         return "a pooler's connections to it carry the same name";
     return NULL;
