@@ -233,7 +233,7 @@ def test_sessions_of_a_dead_life_are_ended_before_the_next(database, directory):
     """SIGKILL to the app: a backend in a query would go on for 100 s. Each life finds nobody of the one before."""
     control = {"LASTCALL_SOCKET": os.path.join(directory, "control.sock")}
     env = {**settings("on-failure", "20ms", "20ms"), **control, **database.environment("direct", False)}
-    with lastcall(["/usr/bin/python3", "-c", HOLDER], directory, env=env) as run:
+    with lastcall(["/usr/bin/python3", "-c", HOLDER], directory, env=env, grace="2s") as run:
         for life in range(3):
             pid = life_stands(run, life, 15)
 
@@ -324,9 +324,19 @@ def stopped(run):
     return valid(run.report())
 
 
+def has_all_acknowledged(server, client):
+    """What the server has sent to this client's port, by the send queue of its end (proc(5), /proc/net/tcp)."""
+    with open("/proc/net/tcp", encoding="ascii") as file:
+        rows = [line.split() for line in file]
+    return [row[4].startswith("00000000:") for row in rows
+            if row[1].endswith(f":{server:04X}") and row[2].endswith(f":{client:04X}")] == [True]
+
+
 def silently_closed(fd):
     """The socket goes away and the server is told nothing, as when a host loses its power (tcp(7), TCP_REPAIR)."""
     with socket.socket(fileno=fd) as taken:
+        ports = taken.getpeername()[1], taken.getsockname()[1]
+        wait_until(lambda: has_all_acknowledged(*ports), 5, "nothing is left that the server would send again")
         taken.setsockopt(socket.IPPROTO_TCP, TCP_REPAIR, 1)
 
 
