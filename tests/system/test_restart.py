@@ -265,11 +265,12 @@ def test_the_next_life_is_stopped_as_well_as_the_first(database, directory):
                          environment=settings("on-failure", "20ms", "20ms"))
     with run:
         warm_up(run, journal)
-        first = run.app_pid()
-        os.kill(first, signal.SIGKILL)
+        dead = {row["pid"] for row in database.sessions() if not row["application_name"].startswith("lastcall-agent/")}
+        os.kill(run.app_pid(), signal.SIGKILL)
         wait_until(lambda: "restart 1: the app runs" in run.err(), 5, lambda: run.err())
         done = len(journal.of("C"))
         wait_until(lambda: len(journal.of("C")) >= done + 50, 10, lambda: f"the next life works\n{run.err()}")
+        wait_until(lambda: not dead & backends(database), 10, "their counts are in")
         lost = database.committed() - journal.confirmed()  # by the crash, and what is under way now
         before = database.counters()
         run.send()
@@ -417,7 +418,7 @@ def test_each_life_ends_what_the_one_before_left(database, directory):
     """With a restart, too: also a session that no sample had seen."""
     env = {**database.environment("direct", False), **settings("on-failure", "20ms", "20ms"),
            "LASTCALL_INSTANCE": "web", "LASTCALL_SWEEP_PREDECESSOR": "true"}
-    with lastcall(["/usr/bin/python3", "-c", LEFT, "busy"], directory, env=env) as run:
+    with lastcall(["/usr/bin/python3", "-c", LEFT, "busy"], directory, env=env, grace="2s") as run:
         pid = run.ready()
         orphan = int(run.out().split()[2])
         wait_until(lambda: any("pg_sleep" in row["query"] for row in database.sessions()), 5, "it works")
