@@ -88,6 +88,13 @@ def test_policies(directory, policy, ends, code, restarts):
     assert words == ["SIGKILL" if end == "kill" else end for end in ends[:restarts]]
 
 
+def test_a_code_that_is_no_failure(directory):
+    """What exit_codes makes of it counts."""
+    with lives(directory, ["3"], settings("on-failure"), options=["-e", "3"]) as run:
+        assert run.wait(5) == 0, run.err()
+        assert valid(run.report())["app"]["restarts"] == 0
+
+
 def test_always_until_it_is_stopped(directory):
     """Ended with 0 twice; the third life gets the stop signal, and is the last one."""
     with lives(directory, ["0", "0"], settings("always", "50ms", "50ms")) as run:
