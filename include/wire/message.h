@@ -28,6 +28,7 @@
 #include <stdint.h>
 
 #include "common/endpoint.h"
+#include "common/process.h"
 
 enum message_kind {
     MESSAGE_SETTINGS = 1,
@@ -156,6 +157,9 @@ struct handle_row {
     uint8_t tls;              /* 1 yes, 0 no, 255 not known */
     uint8_t has_info;         /* 1: the fields up to `timer` come from INET_DIAG_INFO */
     uint8_t holders;          /* processes that hold the socket, 255 at most */
+    uint8_t descriptors;      /* of it, in all of them together, 255 at most: more than are named when there are many */
+    uint8_t reserved_holders[3];
+    struct socket_holder others[SOCKET_OTHERS]; /* as last read, beside pid and fd; then none */
     uint32_t unread_bytes;    /* received, not read by the app */
     uint32_t unacked_bytes;   /* written by the app and not acknowledged, unsent ones included */
     uint32_t unsent_bytes;    /* of these, not sent yet: tcpi_notsent_bytes */

@@ -108,10 +108,9 @@ static void take_last_state(struct supervisor *s, const struct handle_row *row)
     struct adopted *adopted = adopted_find(&s->adopted, row->inode, &row->local);
     if (!handle || !adopted)
         return;
-    int32_t pid = handle->last.pid, fd = handle->last.fd; /* the app's, not our duplicate's */
+    struct handle_row before = handle->last;
     handle->last = *row;
-    handle->last.pid = pid;
-    handle->last.fd = fd;
+    record_keep_holders(&handle->last, &before); /* the app's, not our duplicate's */
 }
 
 void sweep_facts(struct supervisor *s, const struct facts *facts)

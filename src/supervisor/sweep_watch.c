@@ -27,6 +27,8 @@ static void watch_dropped(struct supervisor *s, struct adopted *adopted, struct 
     }
     if (now_us - adopted->dropped_at_us < DROPPED_US || handle->last.tls == 1)
         return; /* inside TLS it is ended by command when the app has ended */
+    if (adopted_is_found_again(adopted))
+        return;
     if (socket_say_terminate(adopted->fd) == 0)
         record_outcome(handle, OUTCOME_HANDED_BACK, now_us);
     snprintf(handle->note, sizeof handle->note, "closed by the app without a goodbye");

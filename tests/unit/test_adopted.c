@@ -21,7 +21,8 @@ static bool hears_goodbye(void)
     return strchr(read_text(link_of_app.server, 1000), 'X') != NULL;
 }
 
-/* g: a goodbye, then close. c: close only. x: a goodbye, and the end. e: the end. q: a request. */
+/* g: a goodbye, then close. c: close only. x: a goodbye, and the end. e: the end. q: a request. d: another number for it,
+ * and the first one is closed. */
 static void told(void *context, char what)
 {
     struct link *link = context;
@@ -32,6 +33,11 @@ static void told(void *context, char what)
         write_text(link->app, "Q");
     if (what == 'g' || what == 'c')
         close(link->app);
+    if (what == 'd') {
+        int other = dup(link->app);
+        close(link->app);
+        link->app = other;
+    }
     if (what == 's')
         close(link->server); /* the server's end is not the app's */
     if (what == 'x' || what == 'e')
@@ -241,6 +247,67 @@ START_TEST(one_of_two_holders_closes)
 }
 END_TEST
 
+/* The row does not know of the second one: it is found all the same, before anything is said on it. */
+START_TEST(one_process_has_it_twice)
+{
+    struct adopted *adopted = adopt();
+    int fd = adopted->row.fd;
+
+    tell_app(tell, 'd');
+    stays(adopted, FATE_OPEN);
+    ck_assert_int_eq(adopted->row.pid, app);
+    ck_assert_int_ne(adopted->row.fd, fd);
+    tell_app(tell, 'c');
+    ck_assert(watch());
+    ck_assert_int_eq(adopted->fate, FATE_DROPPED);
+    ck_assert(!adopted_is_found_again(adopted));
+    ck_assert_int_eq(adopted->fate, FATE_DROPPED);
+}
+END_TEST
+
+/* It was in a message between two processes when it was looked for. */
+START_TEST(dropped_and_found_again)
+{
+    struct adopted *adopted = adopt();
+    struct link second = link_of_app;
+    int second_tell;
+
+    tell_app(tell, 'c');
+    ck_assert(watch());
+    ck_assert_int_eq(adopted->fate, FATE_DROPPED);
+    second.app = adopted->fd;
+    pid_t other = fork_app(&second_tell, told, &second);
+    ck_assert(adopted_is_found_again(adopted));
+    ck_assert_int_eq(adopted->row.pid, other);
+    stays(adopted, FATE_OPEN);
+    end_app(other);
+}
+END_TEST
+
+/* Who had it when it was looked at has ended: it is taken from another one that has it. */
+START_TEST(taken_from_any_holder)
+{
+    struct handle_row row = start();
+    struct link second = link_of_app;
+    int second_tell, fd;
+
+    ck_assert_uint_eq(adopted_take(&table, &row, 1), 1);
+    second.app = fd = table.list[0].fd;
+    pid_t other = fork_app(&second_tell, told, &second);
+    adopted_finish(&table);
+    end_app(app);
+    row.holders = row.descriptors = 2;
+    if (_i == 0)
+        row.others[0] = (struct socket_holder){other, fd};
+    ck_assert_uint_eq(adopted_take(&table, &row, 1), 1);
+    ck_assert_uint_eq(inode_of(table.list[0].fd), row.inode);
+    stays(&table.list[0], FATE_OPEN);
+    ck_assert_int_eq(table.list[0].row.pid, other);
+    end_app(other);
+    app = 0;
+}
+END_TEST
+
 START_TEST(a_number_that_is_reused)
 {
     struct adopted *adopted = adopt();
@@ -347,6 +414,9 @@ int main(void)
     tcase_add_test(tc, its_first_thread_ends);
     tcase_add_loop_test(tc, ended_by_the_server, 0, 2);
     tcase_add_test(tc, one_of_two_holders_closes);
+    tcase_add_test(tc, one_process_has_it_twice);
+    tcase_add_test(tc, dropped_and_found_again);
+    tcase_add_loop_test(tc, taken_from_any_holder, 0, 2);
     tcase_add_test(tc, a_number_that_is_reused);
     tcase_add_test(tc, rows_are_renewed_and_found);
     tcase_add_test(tc, refused);

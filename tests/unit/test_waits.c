@@ -417,6 +417,35 @@ START_TEST(shared_sockets)
 }
 END_TEST
 
+/* A holder that the row only names beside the first one waits for it; or runs. */
+START_TEST(another_holder_waits)
+{
+    start(do_sleep);
+    pid_t first = app;
+    struct link shared = one;
+    pid_t second = fork();
+    if (second == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        one = shared;
+        do_recv();
+        _exit(1);
+    }
+    struct handle_row row = link_row(&shared, first);
+    struct hold_hint hint;
+    row.holders = row.descriptors = 2;
+    row.others[0] = (struct socket_holder){second, shared.app};
+    ck_assert(wait_until((waits_read(&row, 1, &hint), hint.waited == WAITED_ALONE)));
+    ck_assert_int_eq(hint.thread, second);
+    row.pid = second;
+    row.others[0].pid = first;
+    ck_assert(wait_until((waits_read(&row, 1, &hint), hint.waited == WAITED_ALONE)));
+    end_app(second);
+    waits_read(&row, 1, &hint); /* one of them is gone */
+    ck_assert_int_eq(hint.waited, WAITED_UNKNOWN);
+    end_app(first);
+}
+END_TEST
+
 START_TEST(several_rows_of_several_processes)
 {
     struct handle_row rows[4];
@@ -513,6 +542,7 @@ int main(void)
     tcase_add_loop_test(tc, timers_that_are_near, 0, TIMERS);
     tcase_add_test(tc, names_the_thread);
     tcase_add_test(tc, shared_sockets);
+    tcase_add_test(tc, another_holder_waits);
     tcase_add_test(tc, several_rows_of_several_processes);
     tcase_add_test(tc, gone);
     tcase_add_loop_test(tc, array_that_cannot_be_read, 0, 2);

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "common/endpoint.h"
+#include "common/process.h"
 
 enum { SOCKET_KEY_BYTES = 48, EPOLL_UNKNOWN = 255 };
 
@@ -29,7 +30,9 @@ struct socket_fact {
     uint8_t tcp_state, has_info, timer;
     uint8_t epoll;        /* 1, 0, EPOLL_UNKNOWN */
     uint8_t holders;      /* processes of the tree that have it; 0: not the app's */
+    uint8_t descriptors;  /* of it, in all of them together */
     int32_t pid, fd;      /* one of them, -1: none */
+    struct socket_holder others[SOCKET_OTHERS];
     uint32_t unread_bytes, unacked_bytes, unsent_bytes, last_sent_ms, last_received_ms, last_ack_ms, rtt_us;
     uint32_t unacked_segments; /* of the same instant as the ages and counters; unacked_bytes is of one before it */
     uint64_t bytes_sent, bytes_acked, bytes_received;

@@ -21,7 +21,7 @@ struct sockets_question {
     size_t path_count;
     pid_t root, except;            /* the app tree: see owners.h */
     bool want_epoll;
-    bool want_whole;               /* a dump, however slow dumps are: no socket may be missed */
+    bool want_whole;               /* a dump, however slow dumps are: no socket may be missed, and no holder of one */
     bool with_root;                /* see owners_count_root() */
 };
 

@@ -25,6 +25,7 @@ struct adopted {
     struct handle_row row;      /* as last seen */
     int fd;                     /* the duplicate; -1: let go */
     enum adopted_fate fate;
+    bool without_holder;        /* its process ended, and no other one had it when that was seen */
     int64_t dropped_at_us;
     uint64_t sent_last;         /* bytes that the app had sent when it was last watched */
 };
@@ -42,6 +43,10 @@ size_t adopted_take(struct adopted_table *table, const struct handle_row *rows, 
 /* Looks at each: has the app closed it (every process that had it), has the server? True when some fate changed. What
  * the app had written before it closed goes out, as its close would have sent it. */
 bool adopted_watch(struct adopted_table *table, int64_t now_us);
+
+/* Before something is said on a handle that was dropped: has somebody got it after all (in a message, that was under way
+ * when it was looked for)? Then it is open again. True also when that cannot be told. */
+bool adopted_is_found_again(struct adopted *adopted);
 
 /* Has the server closed its side? 1, 0; -1 and errno. */
 int adopted_server_has_closed(const struct adopted *adopted);

@@ -13,7 +13,7 @@ struct holder {
 };
 
 /* Fills pid and fd of each, in one walk over the descriptors of the descendants of this process. Linear in those: for
- * the few sockets that are not where they were. */
-void holders_find(struct holder *holders, size_t count);
+ * the few sockets that are not where they were. Returns 0, or -1 and errno: not known, all pids are 0. */
+int holders_find(struct holder *holders, size_t count);
 
 #endif

@@ -9,8 +9,8 @@
 #include "supervisor/hold/hold.h"
 
 /* Fills hints[0…count) for the rows. What cannot be read is WAITED_UNKNOWN. One pass over the tasks of
- * each process that holds a row's socket; a socket with more than one holder is WAITED_UNKNOWN unless the
- * known holder waits for it. */
+ * each process that a row names as a holder of its socket; a socket with more than one holder is WAITED_UNKNOWN
+ * unless one of them is seen to wait for it. */
 void waits_read(const struct handle_row *rows, size_t count, struct hold_hint *hints);
 
 #endif

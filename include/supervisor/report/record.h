@@ -148,6 +148,9 @@ void record_init(struct record *record);
 struct recorded_handle *record_handle(struct record *record, const struct handle_row *row);
 struct recorded_handle *record_find(struct record *record, uint64_t inode, const struct endpoint *local);
 
+/* Who holds it stays as it was in `before`: the row is from a look that shows what lastcall itself has open, too. */
+void record_keep_holders(struct handle_row *row, const struct handle_row *before);
+
 /* Appends to the handle's timeline unless its last entry says the same. A timeline keeps 256 entries: a later one then
  * replaces the last, so that the end is always there. Without memory it stays as it is. */
 void record_timeline(struct recorded_handle *handle, const char *what, int64_t at_us);

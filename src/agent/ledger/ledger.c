@@ -221,6 +221,8 @@ static void copy_socket(struct handle_row *row, const struct socket_fact *socket
     row->tcp_state = socket->tcp_state;
     row->has_info = socket->has_info;
     row->holders = socket->holders;
+    row->descriptors = socket->descriptors;
+    memcpy(row->others, socket->others, sizeof row->others);
     row->unread_bytes = socket->unread_bytes;
     row->unacked_bytes = socket->unacked_bytes;
     row->unsent_bytes = socket->unsent_bytes;

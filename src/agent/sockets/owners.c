@@ -14,18 +14,22 @@
 
 enum {
     MISSES_OF_FOREIGN = 2,          /* readings without an owner: then it is not the app's */
+    MISSES_OF_LOST = 100,           /* the same for one that was the app's: it may be in a message between two of it */
     REREAD_US = 1000000,            /* an owner's `holders` may be as old as this */
+    REREAD_SOON_US = 20000,         /* or as this, when a look says that it wants them fresh */
     REREAD_SHARE = 50               /* and reading must not take more than a 50th of the time */
 };
 
 struct owner {
     uint64_t inode;
     int32_t pid, fd, counted; /* counted: the process that `holders` counted last */
-    uint8_t holders, epoll, misses;
+    uint8_t holders, descriptors, epoll, misses;
+    bool was_ours;
+    struct socket_holder others[SOCKET_OTHERS];
 };
 
 struct owners {
-    bool with_root;
+    bool with_root, fresh;
     struct owner *at; /* heap; by inode: the sockets of the last table */
     size_t count;
     struct process_tree tree;
@@ -67,13 +71,18 @@ static struct owner *find(const struct owners *owners, uint64_t inode)
 
 static bool is_foreign(const struct owner *owner)
 {
-    return owner->pid < 0 && owner->misses >= MISSES_OF_FOREIGN;
+    return owner->pid < 0 && owner->misses >= (owner->was_ours ? MISSES_OF_LOST : MISSES_OF_FOREIGN);
+}
+
+static struct owner nobody(uint64_t inode)
+{
+    return (struct owner){.inode = inode, .pid = -1, .fd = -1, .counted = -1, .epoll = EPOLL_UNKNOWN};
 }
 
 static struct owner owner_of(const struct owners *owners, uint64_t inode)
 {
     const struct owner *before = find(owners, inode);
-    return before ? *before : (struct owner){inode, -1, -1, -1, 0, EPOLL_UNKNOWN, 0};
+    return before ? *before : nobody(inode);
 }
 
 /* The foreign ones that a partial table does not show still live, as far as anybody knows. */
@@ -107,7 +116,10 @@ static int carry_over(struct owners *owners, const struct socket_table *table, b
 
 static void disown(struct owner *owner)
 {
-    *owner = (struct owner){owner->inode, -1, -1, -1, 0, EPOLL_UNKNOWN, owner->misses};
+    struct owner before = *owner;
+    *owner = nobody(before.inode);
+    owner->misses = before.misses;
+    owner->was_ours = before.was_ours;
 }
 
 /* Checks each known owner by one readlink(2). True when the tables must be read: some socket has no owner. */
@@ -118,6 +130,7 @@ static bool check_known(struct owners *owners)
         struct owner *owner = &owners->at[i];
         if (owner->pid >= 0 && process_socket_inode(owner->pid, owner->fd) != owner->inode) {
             owner->misses = 0;
+            owner->was_ours = true;
             disown(owner);
         }
         missing |= owner->pid < 0 && !is_foreign(owner);
@@ -128,13 +141,24 @@ static bool check_known(struct owners *owners)
 /* True when some socket has an owner and the last reading is so old that others may have come or gone. */
 static bool reading_is_old(const struct owners *owners)
 {
-    int64_t least = owners->read_took_us * REREAD_SHARE;
-    if (clock_now_us() - owners->read_at_us < (least > REREAD_US ? least : REREAD_US))
+    int64_t least = owners->read_took_us * REREAD_SHARE, age_us = owners->fresh ? REREAD_SOON_US : REREAD_US;
+    if (clock_now_us() - owners->read_at_us < (least > age_us ? least : age_us))
         return false;
     for (size_t i = 0; i < owners->count; i++)
         if (owners->at[i].pid >= 0)
             return true;
     return false;
+}
+
+/* A descriptor of it, the known one apart: dup(2), fork(2) and messages make several. */
+static void take_other(struct owner *owner, pid_t pid, int fd)
+{
+    bool known = owner->pid == pid && owner->fd == fd;
+    for (size_t i = 0; !known && i < SOCKET_OTHERS; i++)
+        if (owner->others[i].pid == 0) {
+            owner->others[i] = (struct socket_holder){pid, fd};
+            return;
+        }
 }
 
 static void take_socket(void *context, pid_t pid, int fd, uint64_t inode)
@@ -146,6 +170,8 @@ static void take_socket(void *context, pid_t pid, int fd, uint64_t inode)
         owner->pid = pid;
         owner->fd = fd;
     }
+    take_other(owner, pid, fd);
+    owner->descriptors += owner->descriptors < UINT8_MAX;
     if (owner->counted == pid)
         return;
     owner->counted = pid;
@@ -199,8 +225,9 @@ static int read_tables(struct owners *owners, pid_t root, pid_t except)
         return -1;
     owners->unreadable = false;
     for (size_t i = 0; i < owners->count; i++) {
-        owners->at[i].holders = 0;
+        owners->at[i].holders = owners->at[i].descriptors = 0;
         owners->at[i].counted = -1;
+        memset(owners->at[i].others, 0, sizeof owners->at[i].others);
     }
     for (size_t i = 0; i < owners->tree.count; i++)
         read_process(owners, owners->tree.pids[i]);
@@ -208,7 +235,7 @@ static int read_tables(struct owners *owners, pid_t root, pid_t except)
         read_process(owners, root);
     for (size_t i = 0; i < owners->count; i++)
         if (owners->at[i].holders == 0) {
-            owners->at[i].misses += owners->at[i].misses < MISSES_OF_FOREIGN;
+            owners->at[i].misses += owners->at[i].misses < MISSES_OF_LOST;
             disown(&owners->at[i]);
         }
     owners->said &= owners->unreadable;
@@ -225,8 +252,15 @@ static void fill_facts(const struct owners *owners, struct socket_table *table)
         table->at[i].pid = owner->pid;
         table->at[i].fd = owner->fd;
         table->at[i].holders = owner->holders;
+        table->at[i].descriptors = owner->descriptors;
+        memcpy(table->at[i].others, owner->others, sizeof owner->others);
         table->at[i].epoll = owner->epoll;
     }
+}
+
+void owners_want_fresh(struct owners *owners, bool fresh)
+{
+    owners->fresh = fresh;
 }
 
 void owners_count_root(struct owners *owners, bool count)

@@ -198,6 +198,7 @@ struct sockets_answer sockets_look(struct sockets *sockets, const struct sockets
     struct sockets_answer answer = {.sockets_seen = look_at_kernel(sockets, question)};
     socket_table_sort(&sockets->now);
     owners_count_root(sockets->owners, question->with_root);
+    owners_want_fresh(sockets->owners, question->want_whole);
     int readable = owners_fill(sockets->owners, &sockets->now, sockets->whole, question->root, question->except);
     if (readable >= 0 && question->want_epoll)
         owners_look_at_epoll(sockets->owners, &sockets->now);

@@ -12,9 +12,11 @@
 #include "common/fd.h"
 #include "common/process.h"
 #include "supervisor/handles/batch.h"
+#include "supervisor/handles/duplicate.h"
 #include "supervisor/handles/holders.h"
 
 #define PATIENCE_US INT64_C(20000) /* for all: the app stands still meanwhile */
+enum { FOLLOWED_AT_ONCE = 64 };
 enum { CLOSE_NOTIFY_MOST = 64 }; /* bytes of a TLS alert record, whatever the cipher */
 
 struct adopted *adopted_find(struct adopted_table *table, uint64_t inode, const struct endpoint *local)
@@ -56,12 +58,29 @@ static bool takes_the_last(int fd)
     return getrlimit(RLIMIT_NOFILE, &limit) == 0 && (rlim_t)fd + KEPT_FREE >= limit.rlim_cur;
 }
 
+static bool is_gone(int error)
+{
+    return error == ESTALE || error == ESRCH;
+}
+
 static void note_failure(struct adopted_table *table, pid_t pid, int error)
 {
-    if (error == ESTALE || error == ESRCH)
+    if (is_gone(error))
         return;
     table->error = error;
     table->refused = pid;
+}
+
+/* From whoever has it: who had it when it was looked at may have closed it, or ended, since. */
+static int take_from_another(const struct handle_row *row, int64_t until_us)
+{
+    struct holder holder = {.inode = row->inode};
+    int fd = -1;
+    for (size_t i = 0; fd < 0 && i < SOCKET_OTHERS && row->others[i].pid; i++)
+        fd = duplicate_take_until(row->others[i].pid, row->others[i].fd, row->inode, until_us);
+    if (fd < 0 && holders_find(&holder, 1) == 0 && holder.pid)
+        fd = duplicate_take_until(holder.pid, holder.fd, row->inode, until_us);
+    return fd;
 }
 
 static bool adopt_row(struct adopted_table *table, const struct handle_row *row, struct batch *batch,
@@ -69,6 +88,8 @@ static bool adopt_row(struct adopted_table *table, const struct handle_row *row,
 {
     struct socket_counters counters;
     int fd = batch_hand_out(batch, row->pid, row->fd, row->inode, until_us);
+    if (fd < 0 && is_gone(errno) && row->descriptors > 1)
+        fd = take_from_another(row, until_us);
     if (fd < 0) {
         note_failure(table, row->pid, errno);
         return false;
@@ -109,9 +130,10 @@ size_t adopted_take(struct adopted_table *table, const struct handle_row *rows, 
         if (i == batched)
             batched = batch_new(table, rows, i, count, &batch, until_us);
         struct adopted *known = adopted_of(table, &rows[i], i);
-        if (known)
+        if (known) {
             known->row = rows[i];
-        else
+            known->without_holder = false;
+        } else
             new += adopt_row(table, &rows[i], &batch, until_us);
     }
     batch_finish(&batch);
@@ -138,45 +160,73 @@ static bool link_is_there(int pid, const char *name)
 /* The descriptors of a process that ends are gone too, all at once (do_exit: exit_files); its memory goes before that
  * (exit_mm), and with it the link to its program. So one that is missing while the program or any other descriptor is
  * still there was closed by the app. Its standard ones stand for all: giving up its memory takes it a millisecond. */
-static bool holder_has_closed(const struct handle_row *row)
+static bool process_closed_it(const struct handle_row *row)
 {
-    if (process_socket_inode(row->pid, row->fd) == row->inode)
-        return false;
     return link_is_there(row->pid, "exe") || link_is_there(row->pid, "fd/0") || link_is_there(row->pid, "fd/1") ||
            link_is_there(row->pid, "fd/2");
 }
 
-/* One holder of several has closed it: another one that has it stands for it from now on. */
-static bool is_with_another(struct handle_row *row)
+/* True when the app has closed it. */
+static bool follow(struct adopted *adopted, const struct holder *holder, int64_t now_us)
 {
-    struct holder holder = {.inode = row->inode};
-    if (row->holders == 1)
-        return false;
-    holders_find(&holder, 1);
+    if (holder->pid) {
+        adopted->row.pid = holder->pid;
+        adopted->row.fd = holder->fd;
+    } else if (process_closed_it(&adopted->row)) {
+        adopted->fate = FATE_DROPPED;
+        adopted->dropped_at_us = now_us;
+        socket_set_cork(adopted->fd, false); /* its goodbye may be held: a close sends it, but for our duplicate */
+    } else
+        adopted->without_holder = true;
+    return adopted->fate == FATE_DROPPED;
+}
+
+static bool is_away(const struct adopted *adopted)
+{
+    return adopted->fd >= 0 && adopted->fate == FATE_OPEN && !adopted->without_holder &&
+           process_socket_inode(adopted->row.pid, adopted->row.fd) != adopted->row.inode;
+}
+
+/* What is not where it was may be with another holder, by whatever way it got it (another number of the same process,
+ * a child, a message): that one stands for it from now on. One walk over the app for all of them. */
+static bool follow_holders(struct adopted_table *table, int64_t now_us)
+{
+    struct adopted *away[FOLLOWED_AT_ONCE];
+    struct holder holders[FOLLOWED_AT_ONCE];
+    size_t count = 0;
+    bool dropped = false;
+    for (size_t i = 0; i < table->count && count < FOLLOWED_AT_ONCE; i++)
+        if (is_away(&table->list[i])) {
+            away[count] = &table->list[i];
+            holders[count++] = (struct holder){.inode = table->list[i].row.inode};
+        }
+    if (count == 0 || holders_find(holders, count) < 0)
+        return false; /* not known: looked for again the next time, as are those that were too many */
+    for (size_t i = 0; i < count; i++)
+        dropped |= follow(away[i], &holders[i], now_us);
+    return dropped;
+}
+
+bool adopted_is_found_again(struct adopted *adopted)
+{
+    struct holder holder = {.inode = adopted->row.inode};
+    if (holders_find(&holder, 1) < 0)
+        return true;
     if (holder.pid == 0)
         return false;
-    row->pid = holder.pid;
-    row->fd = holder.fd;
+    adopted->fate = FATE_OPEN;
+    adopted->row.pid = holder.pid;
+    adopted->row.fd = holder.fd;
     return true;
 }
 
-static bool app_has_closed(struct adopted *adopted)
-{
-    return holder_has_closed(&adopted->row) && !is_with_another(&adopted->row);
-}
-
-static bool adopted_look(struct adopted *adopted, int64_t now_us)
+static bool adopted_look(struct adopted *adopted)
 {
     struct socket_counters counters;
     enum adopted_fate before = adopted->fate;
     if (adopted->fd < 0 || adopted->fate == FATE_CLOSED || socket_read_counters(adopted->fd, &counters) < 0)
         return false;
     adopted->sent_last = counters.sent;
-    if (adopted->fate == FATE_OPEN && app_has_closed(adopted)) {
-        adopted->fate = FATE_DROPPED;
-        adopted->dropped_at_us = now_us;
-        socket_set_cork(adopted->fd, false); /* its goodbye may be held: a close sends it, but for our duplicate */
-    }
     if (adopted->fate == FATE_DROPPED && server_has_closed(adopted->fd, &counters))
         adopted->fate = FATE_CLOSED;
     return adopted->fate != before;
@@ -212,9 +262,9 @@ bool adopted_is_held_back(const struct adopted *adopted)
 
 bool adopted_watch(struct adopted_table *table, int64_t now_us)
 {
-    bool changed = false;
+    bool changed = follow_holders(table, now_us);
     for (size_t i = 0; i < table->count; i++)
-        changed |= adopted_look(&table->list[i], now_us);
+        changed |= adopted_look(&table->list[i]);
     return changed;
 }
 

@@ -23,15 +23,18 @@ static void see_socket(void *context, pid_t pid, int fd, uint64_t inode)
     }
 }
 
-void holders_find(struct holder *holders, size_t count)
+int holders_find(struct holder *holders, size_t count)
 {
     struct search search = {holders, count, count};
     struct process_tree tree = {0};
     for (size_t i = 0; i < count; i++)
         holders[i].pid = 0;
-    if (count == 0 || process_tree_read(&tree, getpid(), 0) < 0)
-        return;
+    if (count == 0)
+        return 0;
+    if (process_tree_read(&tree, getpid(), 0) < 0)
+        return -1;
     for (size_t i = 0; i < tree.count && search.left > 0; i++)
         process_each_socket(tree.pids[i], see_socket, &search);
     process_tree_finish(&tree);
+    return 0;
 }

@@ -13,6 +13,11 @@ enum { MISSED_MOST = 3 };
 
 /* -- one duplicate, with the reserve if need be -------------------------------------------------------------------- */
 
+static bool is_gone(int error)
+{
+    return error == ESTALE || error == ESRCH;
+}
+
 /* Nothing is marked without the reserve that takes the mark off again. */
 static int take(struct marks *marks, pid_t pid, int fd, uint64_t inode)
 {
@@ -195,6 +200,8 @@ int marks_apply(struct marks *marks, const struct handle_row *row, const struct 
         return -1;
     batch_orders(marks, order);
     int fd = take(marks, row->pid, row->fd, row->inode);
+    for (size_t i = 0; fd < 0 && is_gone(errno) && i < SOCKET_OTHERS && row->others[i].pid; i++)
+        fd = take(marks, row->others[i].pid, row->others[i].fd, row->inode);
     if (fd < 0)
         return -1;
     if (!marked)
@@ -209,11 +216,6 @@ int marks_apply(struct marks *marks, const struct handle_row *row, const struct 
 static bool is_marked(const struct marked *marked)
 {
     return marked->corked || marked->braked;
-}
-
-static bool is_gone(int error)
-{
-    return error == ESTALE || error == ESRCH;
 }
 
 /* The brake first: a reply that has waited wakes the app, whatever the cork does. */

@@ -23,7 +23,7 @@ struct task_call {
     unsigned long args[6];
 };
 
-/* The rows of one process get what one of its threads tells. */
+/* The rows of one process, whichever of their holders it is, get what one of its threads tells. */
 struct look {
     const struct handle_row *rows;
     struct hold_hint *hints;
@@ -31,11 +31,21 @@ struct look {
     bool timed; /* a thread runs, or will go on by itself soon */
 };
 
+enum { ANY_FD = -1 };
+
+static bool is_held_by(const struct handle_row *row, pid_t pid, int fd)
+{
+    bool held = row->pid == pid && (fd == ANY_FD || row->fd == fd);
+    for (size_t i = 0; !held && row->descriptors > 1 && i < SOCKET_OTHERS; i++)
+        held = row->others[i].pid == pid && (fd == ANY_FD || row->others[i].fd == fd);
+    return held;
+}
+
 static void note(const struct look *look, const struct task_call *call, int fd, enum waited how)
 {
     for (size_t i = 0; i < look->count; i++) {
         struct hold_hint *hint = &look->hints[i];
-        if (look->rows[i].pid != call->pid || look->rows[i].fd != fd || hint->waited == WAITED_ALONE)
+        if (hint->waited == WAITED_ALONE || !is_held_by(&look->rows[i], call->pid, fd))
             continue;
         hint->waited = (uint8_t)how;
         hint->thread = how == WAITED_ALONE ? call->tid : 0;
@@ -46,7 +56,7 @@ static void note(const struct look *look, const struct task_call *call, int fd, 
 static void note_any(const struct look *look, const struct task_call *call)
 {
     for (size_t i = 0; i < look->count; i++)
-        if (look->rows[i].pid == call->pid && look->hints[i].waited == WAITED_NOT)
+        if (look->hints[i].waited == WAITED_NOT && is_held_by(&look->rows[i], call->pid, ANY_FD))
             look->hints[i].waited = WAITED_WITH_OTHERS;
 }
 
@@ -235,7 +245,7 @@ static bool goes_on_soon(const struct task_call *call)
 static void note_running(const struct look *look, pid_t pid)
 {
     for (size_t i = 0; i < look->count; i++)
-        if (look->rows[i].pid == pid)
+        if (is_held_by(&look->rows[i], pid, ANY_FD))
             look->hints[i].running = 1;
 }
 
@@ -259,18 +269,27 @@ static void look_at_task(struct look *look, struct task_call *call, const char *
             waiting_calls[i].note(look, call);
 }
 
-static void set_waited(const struct look *look, pid_t pid, enum waited how)
+/* Of those it is the first holder of; what another one's thread has told stays. */
+static void set_not_waited(const struct look *look, pid_t pid)
+{
+    for (size_t i = 0; i < look->count; i++)
+        if (look->rows[i].pid == pid && look->hints[i].waited == WAITED_UNKNOWN)
+            look->hints[i].waited = WAITED_NOT;
+}
+
+static void set_unknown(const struct look *look, pid_t pid)
 {
     for (size_t i = 0; i < look->count; i++)
         if (look->rows[i].pid == pid)
-            look->hints[i].waited = (uint8_t)how;
+            look->hints[i].waited = WAITED_UNKNOWN;
 }
 
-/* Other holders of a shared socket are not looked at: that nobody waits for it is then not known. */
-static void forget_shared(const struct look *look, pid_t pid)
+/* Not all holders of a shared socket are named, and some may be newer than the row, or not to be looked at: that nobody
+ * waits for it is then not known. */
+static void forget_shared(const struct look *look)
 {
     for (size_t i = 0; i < look->count; i++)
-        if (look->rows[i].pid == pid && look->rows[i].holders != 1 && look->hints[i].waited == WAITED_NOT)
+        if (look->rows[i].holders != 1 && look->hints[i].waited == WAITED_NOT)
             look->hints[i].waited = WAITED_UNKNOWN;
 }
 
@@ -288,7 +307,7 @@ static void look_at_process(struct look *look, pid_t pid)
     DIR *tasks = opendir(path);
     if (!tasks)
         return;
-    set_waited(look, pid, WAITED_NOT);
+    set_not_waited(look, pid);
     look->timed = false;
     for (struct dirent *e; (e = readdir(tasks));) {
         struct task_call call = {.pid = pid, .tid = atoi(e->d_name)};
@@ -299,22 +318,35 @@ static void look_at_process(struct look *look, pid_t pid)
         if (length < 0 && (errno == ENOENT || errno == ESRCH))
             continue; /* it has ended since, and waits for nothing */
         if (length <= 0) {
-            set_waited(look, pid, WAITED_UNKNOWN);
+            set_unknown(look, pid);
             break;
         }
         look_at_task(look, &call, text);
     }
     closedir(tasks);
-    forget_shared(look, pid);
     note_only_events(look, pid);
 }
 
-static bool seen_before(const struct handle_row *rows, size_t i)
+static bool seen_before(const struct handle_row *rows, size_t i, pid_t pid)
 {
     for (size_t k = 0; k < i; k++)
-        if (rows[k].pid == rows[i].pid)
+        if (is_held_by(&rows[k], pid, ANY_FD))
             return true;
     return false;
+}
+
+/* Each process once, also when it has several descriptors of one socket. */
+static void look_at_others(struct look *look, size_t i)
+{
+    const struct handle_row *row = &look->rows[i];
+    for (size_t k = 0; k < SOCKET_OTHERS && row->others[k].pid; k++) {
+        pid_t pid = row->others[k].pid;
+        bool again = pid == row->pid || seen_before(look->rows, i, pid);
+        for (size_t before = 0; before < k; before++)
+            again |= row->others[before].pid == pid;
+        if (!again)
+            look_at_process(look, pid);
+    }
 }
 
 void waits_read(const struct handle_row *rows, size_t count, struct hold_hint *hints)
@@ -322,7 +354,11 @@ void waits_read(const struct handle_row *rows, size_t count, struct hold_hint *h
     struct look look = {.rows = rows, .hints = hints, .count = count};
     if (count > 0)
         memset(hints, 0, count * sizeof *hints);
-    for (size_t i = 0; i < count; i++)
-        if (!seen_before(rows, i))
+    for (size_t i = 0; i < count; i++) {
+        if (!seen_before(rows, i, rows[i].pid))
             look_at_process(&look, rows[i].pid);
+        if (rows[i].descriptors > 1)
+            look_at_others(&look, i);
+    }
+    forget_shared(&look);
 }

@@ -215,7 +215,7 @@ static void add_target_line(const struct tally *tally, const char *label, size_t
 /* A connection's line */
 
 struct cells {
-    char holder[32], local[64], situation[64], rest[256];
+    char holder[40], local[64], situation[64], rest[256];
 };
 
 static void add_age(struct text *text, const struct handle_row *row)
@@ -269,6 +269,8 @@ static struct cells cells_of(const struct record *record, const struct recorded_
     if (row->pid > 0 && row->pid != record->app_pid)
         text_add(&holder, "pid %d ", row->pid);
     text_add(&holder, row->fd >= 0 ? "fd %d" : "fd unknown", row->fd);
+    if (row->descriptors > 1)
+        text_add(&holder, " and %d more", row->descriptors - 1);
     endpoint_format(&row->local, &local);
     text_add(&situation, "%s", row->state == SESSION_UNKNOWN ? "state unknown" : session_state_name(row->state));
     add_age(&situation, row);

@@ -211,12 +211,32 @@ static void put_session(struct builder *builder, json_t *connection, const struc
     put(builder, connection, "known_by", json_string(known_by_name(row->known_by)));
 }
 
+static json_t *holder_json(struct builder *builder, int pid, int fd)
+{
+    json_t *holder = json_object();
+    put(builder, holder, "pid", number_or_null(pid > 0 ? pid : -1));
+    put(builder, holder, "fd", number_or_null(fd));
+    return holder;
+}
+
+/* As last seen, and no more than a row names. */
+static json_t *holders_json(struct builder *builder, const struct handle_row *row)
+{
+    json_t *holders = json_array();
+    append(builder, holders, holder_json(builder, row->pid, row->fd));
+    for (size_t i = 0; i < SOCKET_OTHERS && row->others[i].pid > 0; i++)
+        append(builder, holders, holder_json(builder, row->others[i].pid, row->others[i].fd));
+    return holders;
+}
+
 static json_t *connection_json(struct builder *builder, const struct recorded_handle *handle)
 {
     const struct handle_row *row = &handle->last;
     json_t *connection = json_object();
     put(builder, connection, "pid", number_or_null(row->pid > 0 ? row->pid : -1));
     put(builder, connection, "fd", number_or_null(row->fd));
+    put(builder, connection, "holders", holders_json(builder, row));
+    put(builder, connection, "descriptors", number_or_null(row->descriptors > 0 ? row->descriptors : -1));
     put(builder, connection, "local", endpoint_or_null(&row->local));
     put(builder, connection, "remote", endpoint_or_null(&row->remote));
     put_session(builder, connection, row);

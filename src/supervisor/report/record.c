@@ -81,6 +81,15 @@ struct recorded_handle *record_handle(struct record *record, const struct handle
     return handle;
 }
 
+void record_keep_holders(struct handle_row *row, const struct handle_row *before)
+{
+    row->pid = before->pid;
+    row->fd = before->fd;
+    row->holders = before->holders;
+    row->descriptors = before->descriptors;
+    memcpy(row->others, before->others, sizeof row->others);
+}
+
 static int grow_timeline(struct recorded_handle *handle)
 {
     unsigned room = handle->timeline_room == 0 ? 8 : 2 * handle->timeline_room;

@@ -85,8 +85,56 @@ START_TEST(finds_owners_and_follows_them)
     for (int64_t end = clock_now_us() + 3000000; table.at[0].holders != 2 && clock_now_us() < end;)
         owners_fill(owners, &table, true, getpid(), -1);
     ck_assert_int_eq(table.at[0].holders, 2);
+    ck_assert_int_eq(table.at[0].descriptors, 2);
+    ck_assert_int_eq(table.at[0].pid, child.pid);
+    ck_assert_int_gt(table.at[0].others[0].pid, 0);
+    ck_assert_int_ne(table.at[0].others[0].pid, child.pid);
+    ck_assert_int_eq(table.at[0].others[0].fd, table.at[0].fd);
+    ck_assert_int_eq(table.at[0].others[1].pid, 0);
     app_child_end(&child);
     owners_fill(owners, &table, true, getpid(), -1);
+    socket_table_finish(&table);
+    owners_destroy(owners);
+}
+END_TEST
+
+static void keep_many(int talk, void *context)
+{
+    struct scene *scene = context;
+    for (int i = 0; i < SOCKET_OTHERS + 2; i++)
+        dup(scene->fds[0]);
+    app_child_step(talk);
+    for (int fd = scene->fds[0]; fd < scene->fds[0] + 64; fd++)
+        if (fd != talk)
+            close(fd);
+    app_child_step(talk);
+}
+
+/* All are counted, some are named; with the wish for fresh tables a change shows within 20 ms or so, a change of number
+ * and a loss at once. One that was the app's is looked for much longer than a foreign one. */
+START_TEST(names_so_many_and_counts_all)
+{
+    struct scene scene = scene_open();
+    struct app_child child = app_child_start(keep_many, &scene);
+    struct owners *owners = owners_create();
+    struct socket_table table = table_of(&scene, 1);
+    owners_want_fresh(owners, true);
+    owners_fill(owners, &table, true, getpid(), -1);
+    ck_assert_int_eq(table.at[0].holders, 1);
+    ck_assert_int_eq(table.at[0].descriptors, SOCKET_OTHERS + 3);
+    for (int i = 0; i < SOCKET_OTHERS; i++)
+        ck_assert_int_eq(table.at[0].others[i].pid, child.pid);
+    for (int64_t end = clock_now_us() + 3000000; owners_scans(owners) < 3 && clock_now_us() < end;)
+        owners_fill(owners, &table, true, getpid(), -1);
+    ck_assert_uint_eq(owners_scans(owners), 3);
+    app_child_next(&child);
+    for (int i = 0; i < 50; i++)
+        owners_fill(owners, &table, true, getpid(), -1);
+    ck_assert_uint_ge(owners_scans(owners), 53); /* it may be in a message */
+    ck_assert_int_eq(table.at[0].holders, 0);
+    ck_assert_int_eq(table.at[0].descriptors, 0);
+    ck_assert_int_eq(table.at[0].others[0].pid, 0);
+    app_child_end(&child);
     socket_table_finish(&table);
     owners_destroy(owners);
 }
@@ -271,6 +319,7 @@ int main(void)
     TCase *all = tcase_create("owners");
     tcase_set_timeout(all, 20);
     tcase_add_test(all, finds_owners_and_follows_them);
+    tcase_add_test(all, names_so_many_and_counts_all);
     tcase_add_test(all, foreign_sockets_cost_two_readings);
     tcase_add_test(all, leaves_out_the_agent);
     tcase_add_test(all, counts_the_root_when_asked);
