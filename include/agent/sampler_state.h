@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "agent/ledger/hidden.h"
+#include "agent/ledger/pairs.h"
 #include "agent/ledger/ledger.h"
 #include "agent/sampler.h"
 #include "agent/sockets/inbound.h"
@@ -26,6 +27,7 @@ struct probe {
     bool dead;                    /* was down, or unreachable for a whole round, and has not been up since */
     struct target_answer answer;
     struct hidden hidden;         /* as of the last answer */
+    struct pairs *pairs;          /* what moved together so far; NULL: no memory for it */
     int64_t asked_at_us;          /* in this round; -1 */
 };
 

@@ -54,7 +54,7 @@ int process_read_uid(pid_t pid, uid_t *uid);
  * uid, or CAP_SYS_PTRACE). Returns 0, or -1 and errno: EACCES when the app changed its uid, ENOENT when it is gone. */
 int process_each_socket(pid_t pid, void (*each)(void *context, pid_t pid, int fd, uint64_t inode), void *context);
 
-/* A descriptor of a socket: a process may have several (dup(2)), and several processes may have it (fork(2), SCM_RIGHTS).
+/* A descriptor of a socket: a process may have several (dup(2)), and so may several processes (fork(2), SCM_RIGHTS).
  * Beside one that stands for all, so many others are named. */
 struct socket_holder {
     int32_t pid, fd; /* pid 0: none */

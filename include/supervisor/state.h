@@ -103,6 +103,7 @@ struct supervisor {
     struct notify *notify;
 
     bool answered[WIRE_TARGETS]; /* the server answered in the last look */
+    bool translated[WIRE_TARGETS]; /* addresses change on the way to it */
     uint8_t kinds[WIRE_TARGETS]; /* enum target_kind: as configured, or as the agent found out */
     bool looking;
     uint32_t look, look_frozen; /* the last one asked; the first one that counts when frozen */

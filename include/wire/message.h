@@ -173,7 +173,8 @@ struct handle_row {
     uint8_t timer;            /* idiag_timer; 4: the cork's (sch: zero window or cork) */
     uint8_t epoll;            /* 1: registered in an epoll set of `pid`; 0: not; 255: not known */
     uint8_t waits_for_client; /* 1: the server waits for the app's next message (ClientRead); 0: not; 255: not known */
-    uint8_t reserved;
+    uint8_t told_apart;       /* not KNOWN_EXACT. 1: this very session, by what moved together; 0: one of several, if
+                               * any; 255: the same, and to be told apart when it moves */
     uint32_t timer_ms;        /* idiag_expires: until that timer fires */
     int64_t looked_at_us;     /* when the socket was looked at: before the server was asked */
     uint64_t session;         /* backend pid; Redis client id; PgBouncer's ptr; 0: not known */

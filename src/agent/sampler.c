@@ -294,6 +294,7 @@ void sampler_destroy(struct sampler *sampler)
         explicit_bzero(sampler->probes[i].message, sizeof *sampler->probes[i].message);
         free(sampler->probes[i].message);
         hidden_finish(&sampler->probes[i].hidden);
+        pairs_destroy(sampler->probes[i].pairs);
     }
     inbound_destroy(sampler->inbound);
     sockets_destroy(sampler->sockets);
@@ -309,6 +310,7 @@ int sampler_add_target(struct sampler *sampler, const struct message_target *mes
     if (!probe->message)
         return -1;
     *probe->message = *message;
+    probe->pairs = pairs_create();
     probe->target = target_create(sampler->loop, message, sampler->agent_name);
     if (!probe->target) {
         snprintf(probe->why_not, sizeof probe->why_not, "the target cannot be set up: %s", strerror(errno));

@@ -57,6 +57,7 @@ static struct ledger_target ledger_target_of(const struct sampler *sampler, cons
         .sessions = probe->answer.sessions,
         .session_count = probe->answer.session_count,
         .hidden_since_us = probe->hidden.since_us,
+        .pairs = probe->pairs,
     };
     target.address_count = probe_addresses(probe, target.addresses);
     return target;

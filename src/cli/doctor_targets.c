@@ -159,9 +159,11 @@ static void judge_addresses(struct patient *p)
         not_known(p, "addresses", &found)->needed = false;
     } else {
         struct doctor_row *row = doctor_add(p->doctor, DOCTOR_PART, "addresses", p->target->name, "changed on the way");
-        so(row, "connections and sessions are joined by application_name, all of the app's together");
-        doctor_cure(row, "environment", "%s",
-                    "unset PGAPPNAME, and no application_name in the app's URL: lastcall names it");
+        bool redis = p->target->kind == TARGET_REDIS;
+        so(row, "sessions are told by the app's name and by what moves together: a stop takes a moment longer");
+        doctor_cure(row, redis ? "app" : "environment", "%s",
+                    redis ? "CLIENT SETNAME with the value of PGAPPNAME, which lastcall sets"
+                          : "unset PGAPPNAME, and no application_name in the app's URL: lastcall names it");
     }
 }
 

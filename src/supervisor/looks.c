@@ -148,6 +148,7 @@ static void learn_kinds(struct supervisor *s, const struct facts *facts)
     for (size_t i = 0; i < facts->target_count; i++) {
         const struct message_target_state *target = &facts->targets[i];
         s->answered[target->target] = target->answered;
+        s->translated[target->target] |= target->translated;
         if (!target->kind)
             continue;
         s->kinds[target->target] = target->kind;

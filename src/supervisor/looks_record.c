@@ -11,11 +11,12 @@ static bool is_busy(const struct handle_row *row)
            row->state == SESSION_IN_FAILED_TRANSACTION || row->state == SESSION_WAITING;
 }
 
-/* No session of an answering server belongs to it: it is starting up, or was ended. That is not "not to be seen". */
+/* No session of an answering server belongs to it: it is starting up, or was ended. That is not "not to be seen". Where
+ * addresses change on the way, it may belong to any of those that nobody else's are. */
 static bool may_be_busy(const struct supervisor *s, const struct handle_row *row)
 {
     bool closed = row->tcp_state == TCP_CLOSE_WAIT || row->tcp_state == TCP_CLOSE;
-    return !closed && (row->known_by != KNOWN_SOCKET_ONLY || !s->answered[row->target]);
+    return !closed && (row->known_by != KNOWN_SOCKET_ONLY || !s->answered[row->target] || s->translated[row->target]);
 }
 
 /* What was in flight at the signal. A session whose state cannot be seen may have been: that is not known, and said. */

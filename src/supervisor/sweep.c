@@ -58,9 +58,10 @@ static bool is_to_end_early(struct supervisor *s, const struct recorded_handle *
 {
     const struct handle_row *row = &handle->last;
     bool answered = !s->lifecycle.gave_up || (row->has_info && row->last_received_ms < row->last_sent_ms);
+    bool certain = row->known_by == KNOWN_EXACT || row->told_apart == 1;
     return handle->outcome == OUTCOME_OPEN && sweep_kind_of(s, handle) == TARGET_POSTGRES &&
-           row->state == SESSION_IDLE && row->session && row->known_by == KNOWN_EXACT && row->unacked_bytes == 0 &&
-           answered && !sweep_duplicate_of(s, handle);
+           row->state == SESSION_IDLE && row->session && certain && row->unacked_bytes == 0 && answered &&
+           !sweep_duplicate_of(s, handle);
 }
 
 void sweep_end_idle(struct supervisor *s)

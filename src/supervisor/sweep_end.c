@@ -29,9 +29,11 @@ static struct end_session end_session_of(const struct supervisor *s, const struc
     return (struct end_session){handle->last.session, handle->last.session_start};
 }
 
+/* One of several that bear the app's name may be another one's, or another instance's. */
 static bool can_be_ended(const struct supervisor *s, const struct recorded_handle *handle)
 {
-    return end_session_of(s, handle).session != 0;
+    bool certain = handle->last.known_by == KNOWN_EXACT || handle->last.told_apart == 1;
+    return certain && end_session_of(s, handle).session != 0;
 }
 
 static unsigned collect(struct supervisor *s, unsigned target, bool lingering, struct end_session *sessions,

@@ -49,6 +49,14 @@ static bool cut_transaction(const struct supervisor *s, unsigned i)
     return sweep_has_transaction(&handle->last) && (ours || with_socket);
 }
 
+/* Which of several sessions is its is not known, and they were not all seen at rest: its state may be another one's. */
+static bool may_be_anothers(const struct supervisor *s, unsigned i)
+{
+    const struct handle_row *row = &s->record.handles[i].last;
+    bool certain = row->known_by == KNOWN_EXACT || row->told_apart == 1 || !s->translated[row->target];
+    return !certain && (s->lifecycle.gave_up || !ended_where_it_stood(s, i));
+}
+
 /* What became of the transaction, now that the handle's outcome is known. One that began after the signal is counted
  * apart; without a duplicate nobody saw how an app that ran on ended it, or whether it began another. */
 static void settle_transaction(struct supervisor *s, unsigned i)
@@ -56,6 +64,11 @@ static void settle_transaction(struct supervisor *s, unsigned i)
     struct recorded_handle *handle = &s->record.handles[i];
     bool open = handle->in_flight_at_start && handle->transaction == TRANSACTION_NONE;
     bool unseen = !sweep_duplicate_of(s, handle) && sweep_kind_of(s, handle) != TARGET_REDIS;
+    if (may_be_anothers(s, i)) {
+        handle->transaction = open ? TRANSACTION_UNKNOWN : handle->transaction;
+        handle->unseen_later |= !open && sweep_kind_of(s, handle) != TARGET_REDIS;
+        return;
+    }
     bool cut = cut_transaction(s, i), busy = sweep_has_transaction(&handle->last);
     if (cut && open)
         handle->transaction = TRANSACTION_ABORTED;

@@ -91,6 +91,7 @@ static const struct field_rule row_rules[] = {
     FLAG(struct handle_row, has_info),
     TERNARY(struct handle_row, epoll),
     TERNARY(struct handle_row, waits_for_client),
+    TERNARY(struct handle_row, told_apart),
     STRING(struct handle_row, query),
     LAST_RULE,
 };

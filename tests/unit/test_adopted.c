@@ -21,8 +21,8 @@ static bool hears_goodbye(void)
     return strchr(read_text(link_of_app.server, 1000), 'X') != NULL;
 }
 
-/* g: a goodbye, then close. c: close only. x: a goodbye, and the end. e: the end. q: a request. d: another number for it,
- * and the first one is closed. */
+/* g: a goodbye, then close. c: close only. x: a goodbye, and the end. e: the end. q: a request. d: another number for
+ * it, and the first one is closed. */
 static void told(void *context, char what)
 {
     struct link *link = context;

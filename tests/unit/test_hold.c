@@ -1122,6 +1122,87 @@ START_TEST(by_name_only_nothing_is_held_on_anothers_session)
 }
 END_TEST
 
+/* Told apart by what moved together, it is as good as by its address. */
+START_TEST(by_name_but_told_apart)
+{
+    gathering();
+    scene.rows[0].known_by = scene.rows[1].known_by = KNOWN_BY_NAME;
+    scene.rows[0].told_apart = scene.rows[1].told_apart = 1;
+    go(MS);
+    scene_writes(&scene, 0, 20);
+    go(MS);
+    ck_standing(&scene, 0, STANDING_HELD);
+    ck_assert(!stepped(0));
+}
+END_TEST
+
+enum { TOLD = 8 };
+
+static void telling(void)
+{
+    marks(TOLD);
+    for (unsigned i = 0; i < TOLD; i++) {
+        scene.rows[i].known_by = KNOWN_BY_NAME;
+        scene.rows[i].told_apart = 255;
+    }
+    go(0);
+}
+
+/* All write whenever they have sent what they wrote before; the bits of those that were let on. */
+static unsigned round_of_writers(void)
+{
+    unsigned let_on = 0;
+    for (unsigned i = 0; i < TOLD; i++)
+        if (scene.rows[i].unsent_bytes == 0)
+            scene_writes(&scene, i, 20);
+    go(2 * MS);
+    for (unsigned i = 0; i < TOLD; i++)
+        let_on |= (unsigned)stepped(i) << i;
+    return let_on;
+}
+
+START_TEST(while_sessions_are_told_apart_some_wait)
+{
+    unsigned all = (1U << TOLD) - 1, ever_on = 0, ever_off = 0, turns = 0;
+    telling();
+    round_of_writers();
+    for (int i = 0; i < 60; i++) {
+        unsigned let_on = round_of_writers();
+        ck_assert_int_eq(scene.hold.stage, STAGE_LEARN);
+        ever_on |= let_on;
+        ever_off |= ~let_on & all;
+        turns += let_on != all && let_on != 0;
+        for (unsigned k = 0; k < TOLD; k++)
+            ck_assert(!braked(k));
+    }
+    ck_assert_uint_eq(ever_on, all);
+    ck_assert_uint_eq(ever_off, all);
+    ck_assert_uint_gt(turns, 40);
+    for (unsigned i = 0; i < TOLD; i++)
+        scene.rows[i].told_apart = 1;
+    round_of_writers();
+    ck_assert_int_ne(scene.hold.stage, STAGE_LEARN);
+}
+END_TEST
+
+/* It has its limit; and what does not move is not waited for. */
+START_TEST(telling_apart_ends)
+{
+    telling();
+    for (int i = 0; i < 5; i++)
+        go(2 * MS);
+    ck_assert_int_ne(scene.hold.stage, STAGE_LEARN);
+    scene_finish(&scene);
+    telling();
+    for (int i = 0; i < 499; i++)
+        round_of_writers();
+    ck_assert_int_eq(scene.hold.stage, STAGE_LEARN);
+    for (int i = 0; i < 3; i++)
+        round_of_writers();
+    ck_assert_int_ne(scene.hold.stage, STAGE_LEARN);
+}
+END_TEST
+
 /* -- cost ---------------------------------------------------------------------------------------------------------- */
 
 enum { MANY = 2000 };
@@ -1245,6 +1326,9 @@ static Suite *make_suite(void)
     tcase_add_loop_test(tcase, what_recv_keeps_inside_a_transaction_is_nudged_out, 0, 3);
     tcase_add_test(tcase, what_recv_keeps_is_nudged_out_when_it_is_let_through);
     tcase_add_test(tcase, by_name_only_nothing_is_held_on_anothers_session);
+    tcase_add_test(tcase, by_name_but_told_apart);
+    tcase_add_test(tcase, while_sessions_are_told_apart_some_wait);
+    tcase_add_test(tcase, telling_apart_ends);
     tcase_add_test(tcase, two_thousand_handles_cost_little);
     return suite;
 }

@@ -1,5 +1,5 @@
 /* Handle ⇄ session: what the kernel says about a socket, joined with what its server says about it. Pure: no I/O, no
- * memory of earlier looks, no verdict. Each row says how it is known. */
+ * verdict, and no memory of earlier looks but the pairs it is given. Each row says how it is known. */
 #ifndef AGENT_LEDGER_LEDGER_H
 #define AGENT_LEDGER_LEDGER_H
 
@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "agent/ledger/pairs.h"
 #include "agent/sockets/fact.h"
 #include "agent/targets/target.h"
 #include "wire/message.h"
@@ -26,6 +27,7 @@ struct ledger_target {
     const struct session *sessions;
     size_t session_count;
     int64_t hidden_since_us; /* as in struct hidden */
+    struct pairs *pairs;     /* the caller's; noted in each join, where names are all there is. NULL: none are kept */
 };
 
 struct ledger_input {

@@ -14,4 +14,11 @@ bool names_match(const char *name, const char *prefix);
  * PostgreSQL may have cut the name (it keeps 63 bytes), so that the port may be half of one. */
 bool names_read_client(const char *name, const char *prefix, struct endpoint *client);
 
+/* The same, whatever stands before it. A name alone does not make it the app's: poolers on several hosts may each have
+ * a client 127.0.0.1:40000. */
+bool names_read_any_client(const char *name, struct endpoint *client);
+
+/* So long that PostgreSQL may have cut it. */
+bool names_may_be_cut(const char *name);
+
 #endif

@@ -18,10 +18,10 @@ struct owners;
 struct owners *owners_create(void);
 void owners_destroy(struct owners *owners);
 
-/* Fills pid, fd, holders, descriptors, others and epoll in a sorted table; holders 0: not the tree's. `whole`: the table shows all sockets,
- * so one that is not in it is gone. The tree: what descends from `root`, without `except` and what descends from it.
- * Returns 1 when every process of the tree could be read at the last reading, 0 when not (said in the log, once), -1
- * and errno when there was no reading the tree at all. */
+/* Fills pid, fd, holders, descriptors, others and epoll in a sorted table; holders 0: not the tree's. `whole`: the
+ * table shows all sockets, so one that is not in it is gone. The tree: what descends from `root`, without `except` and
+ * what descends from it. Returns 1 when every process of the tree could be read at the last reading, 0 when not (said in
+ * the log, once), -1 and errno when there was no reading the tree at all. */
 int owners_fill(struct owners *owners, struct socket_table *table, bool whole, pid_t root, pid_t except);
 
 /* From now on the tables are read anew as soon as they are 20 ms old, instead of a second, where that costs little: so

@@ -44,8 +44,8 @@ size_t adopted_take(struct adopted_table *table, const struct handle_row *rows, 
  * the app had written before it closed goes out, as its close would have sent it. */
 bool adopted_watch(struct adopted_table *table, int64_t now_us);
 
-/* Before something is said on a handle that was dropped: has somebody got it after all (in a message, that was under way
- * when it was looked for)? Then it is open again. True also when that cannot be told. */
+/* Before something is said on a handle that was dropped: has somebody got it after all (in a message that was under
+ * way when it was looked for)? Then it is open again. True also when that cannot be told. */
 bool adopted_is_found_again(struct adopted *adopted);
 
 /* Has the server closed its side? 1, 0; -1 and errno. */

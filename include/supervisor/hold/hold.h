@@ -80,6 +80,7 @@ struct hold {
     unsigned committed;          /* in it, idle, and not at Redis; their flows were at work, and have not begun anew */
     bool others_moved;           /* in it, something moved that was not Redis' */
     bool runs;                   /* in it, a thread of the app was running */
+    bool telling;                /* in it, some were at work whose sessions are to be told apart yet */
     bool near;                   /* in it, nothing was in flight: still, but for the time that has to pass */
     bool others;                 /* in it, some handle was not Redis' */
     int64_t redis_alone_since_us; /* since when nothing but Redis is under way; 0: it is not so */

@@ -1,34 +1,14 @@
 /* The join of sockets and sessions: see agent/ledger/ledger.h. Pure: no I/O, no verdict.
  *
- * Three passes: to which target each socket belongs; which session it is, exactly; which by name, where addresses
- * change on the way. What is not found is ABSENT only where the server would have shown it. */
+ * Three passes: to which target each socket belongs; which session it is, exactly; which by other ways, where addresses
+ * change on the way (by_name.c). What is not found is ABSENT only where the server would have shown it. */
 #include "agent/ledger/ledger.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#include "agent/ledger/index.h"
+#include "agent/ledger/join.h"
 #include "agent/ledger/names.h"
-
-/* A target with its sessions made findable. */
-struct view {
-    const struct ledger_target *target;
-    struct session_index by_client, by_named_client, by_id;
-    bool hides;  /* some sessions show no client: one that is not found may be among them (agent/ledger/hidden.h) */
-};
-
-/* What is known of one socket so far. */
-struct match {
-    int target; /* -1: no target's */
-    const struct session *session;
-    uint8_t known_by;
-};
-
-struct join {
-    const struct ledger_input *input;
-    struct view views[WIRE_TARGETS];
-    struct match *matches; /* one a socket */
-};
 
 static bool client_as_reported(const void *context, const struct session *session, struct endpoint *client)
 {
@@ -40,6 +20,12 @@ static bool client_as_reported(const void *context, const struct session *sessio
 static bool client_in_name(const void *prefix, const struct session *session, struct endpoint *client)
 {
     return names_read_client(session->application_name, prefix, client);
+}
+
+static bool client_in_any_name(const void *context, const struct session *session, struct endpoint *client)
+{
+    (void)context;
+    return names_read_any_client(session->application_name, client);
 }
 
 static bool addresses_may_change(const struct ledger_target *target)
@@ -63,8 +49,29 @@ static int view_init(struct view *view, const struct ledger_target *target, cons
     return index_build_by_client(&view->by_named_client, target->sessions, count, client_in_name, application_name);
 }
 
+/* A pooler that is not asked, or lets nobody look, still says by its server connections' names whose they are: those of
+ * the client that is linked, or was last. */
+static int view_look_through(struct join *join, int target, const char *application_name)
+{
+    struct view *view = &join->views[target];
+    int server = view->target->server;
+    if (view->target->answered || server < 0 || (size_t)server >= join->input->target_count ||
+        !join->input->targets[server].answered)
+        return 0;
+    const struct ledger_target *behind = &join->input->targets[server];
+    for (size_t i = 0; i < behind->session_count; i++)
+        view->some_cut |= names_may_be_cut(behind->sessions[i].application_name);
+    if (index_build_by_client(&view->through_any, behind->sessions, behind->session_count, client_in_any_name,
+                              NULL) < 0)
+        return -1;
+    return index_build_by_client(&view->through, behind->sessions, behind->session_count, client_in_name,
+                                 application_name);
+}
+
 static void view_finish(struct view *view)
 {
+    index_finish(&view->through);
+    index_finish(&view->through_any);
     index_finish(&view->by_client);
     index_finish(&view->by_named_client);
     index_finish(&view->by_id);
@@ -125,88 +132,9 @@ static void join_exactly(const struct join *join, const struct socket_fact *sock
     match->session = index_find_client(&view->by_client, &socket->local);
     if (!match->session)
         match->session = index_find_client(&view->by_named_client, &socket->local);
+    if (!match->session)
+        match->session = index_find_client(&view->through, &socket->local);
     match->known_by = match->session ? KNOWN_EXACT : KNOWN_SOCKET_ONLY;
-}
-
-/* The third pass: sessions that bear the app's name, for the sockets that are left. */
-
-static bool is_taken(const struct join *join, const struct session *session)
-{
-    for (size_t i = 0; i < join->input->socket_count; i++)
-        if (join->matches[i].session == session)
-            return true;
-    return false;
-}
-
-static bool is_candidate(const struct join *join, const struct view *view, const struct session *session)
-{
-    struct endpoint client;
-    bool local = session->client.family == ENDPOINT_UNIX;
-    if (local != (view->target->path >= 0) || !names_match(session->application_name, join->input->application_name))
-        return false;
-    return !client_in_name(join->input->application_name, session, &client) && !is_taken(join, session);
-}
-
-static int compare_ages(const struct session *x, const struct session *y)
-{
-    if (x->start != y->start)
-        return x->start < y->start ? -1 : 1;
-    return x->id < y->id ? -1 : x->id > y->id;
-}
-
-static int compare_by_work(const void *a, const void *b)
-{
-    const struct session *x = *(const struct session *const *)a, *y = *(const struct session *const *)b;
-    bool x_works = x->state != SESSION_IDLE, y_works = y->state != SESSION_IDLE;
-    return x_works != y_works ? y_works - x_works : compare_ages(x, y);
-}
-
-static int compare_by_age(const void *a, const void *b)
-{
-    return compare_ages(*(const struct session *const *)a, *(const struct session *const *)b);
-}
-
-/* The sessions that the sockets are paired with: with more of them than sockets none that is at work is left out.
- * Oldest first, as the sockets are: their inodes were given out in order, more or less. */
-static size_t choose(const struct session **candidates, size_t count, size_t sockets)
-{
-    qsort(candidates, count, sizeof *candidates, compare_by_work);
-    count = count < sockets ? count : sockets;
-    qsort(candidates, count, sizeof *candidates, compare_by_age);
-    return count;
-}
-
-static bool is_left(const struct join *join, size_t socket, int target)
-{
-    return join->matches[socket].target == target && !join->matches[socket].session;
-}
-
-static size_t count_left(const struct join *join, int target)
-{
-    size_t count = 0;
-    for (size_t i = 0; i < join->input->socket_count; i++)
-        count += is_left(join, i, target);
-    return count;
-}
-
-static int join_by_name(struct join *join, int target)
-{
-    const struct view *view = &join->views[target];
-    size_t sessions = view->target->answered ? view->target->session_count : 0, count = 0, next = 0;
-    const struct session **candidates = calloc(sessions + 1, sizeof *candidates);
-    if (!candidates)
-        return -1;
-    for (size_t i = 0; i < sessions; i++)
-        if (is_candidate(join, view, &view->target->sessions[i]))
-            candidates[count++] = &view->target->sessions[i];
-    count = choose(candidates, count, count_left(join, target));
-    for (size_t i = 0; i < join->input->socket_count && next < count; i++)
-        if (is_left(join, i, target)) {
-            join->matches[i].session = candidates[next++];
-            join->matches[i].known_by = KNOWN_BY_NAME;
-        }
-    free(candidates);
-    return 0;
 }
 
 /* Rows. */
@@ -313,6 +241,24 @@ static bool absence_is_known(const struct view *view, const struct socket_fact *
     return view->target->answered && view->target->translated == 0 && !is_hidden && socket->path < 0;
 }
 
+/* A pooler that names its clients names this one on no server connection: it is linked to none. What it may have asked
+ * the pooler for, its socket shows. */
+static bool is_unlinked(const struct view *view, const struct socket_fact *socket)
+{
+    return view->through.count > 0 && !view->some_cut && !index_find_client(&view->through_any, &socket->local);
+}
+
+static void make_row_alone(const struct view *view, const struct socket_fact *socket, struct handle_row *row)
+{
+    bool unlinked = is_unlinked(view, socket);
+    if (unlinked)
+        row->known_by = KNOWN_BY_NAME;
+    if (unlinked || view->all_rest)
+        row->state = SESSION_IDLE;
+    else if (absence_is_known(view, socket))
+        row->state = SESSION_ABSENT;
+}
+
 static void make_row(const struct join *join, size_t i, struct handle_row *row)
 {
     const struct socket_fact *socket = &join->input->sockets[i];
@@ -324,11 +270,12 @@ static void make_row(const struct join *join, size_t i, struct handle_row *row)
                                .state = SESSION_UNKNOWN,
                                .state_age_us = -1,
                                .transaction_age_us = -1};
+    row->told_apart = match->told_apart;
     copy_socket(row, socket);
     if (match->session)
         copy_session(join, row, match);
-    else if (absence_is_known(&join->views[match->target], socket))
-        row->state = SESSION_ABSENT;
+    else
+        make_row_alone(&join->views[match->target], socket, row);
 }
 
 static int match_all(struct join *join)
@@ -337,11 +284,17 @@ static int match_all(struct join *join)
     for (size_t i = 0; i < input->target_count; i++)
         if (view_init(&join->views[i], &input->targets[i], input->application_name) < 0)
             return -1;
+    for (size_t i = 0; i < input->target_count; i++)
+        if (view_look_through(join, (int)i, input->application_name) < 0)
+            return -1;
     for (size_t i = 0; i < input->socket_count; i++)
         join_exactly(join, &input->sockets[i], &join->matches[i]);
     for (size_t i = 0; i < input->target_count; i++)
-        if (addresses_may_change(&input->targets[i]) && join_by_name(join, (int)i) < 0)
-            return -1;
+        if (addresses_may_change(&input->targets[i])) {
+            if (join_by_name(join, (int)i) < 0)
+                return -1;
+            join_find_rest(join, (int)i);
+        }
     return 0;
 }
 

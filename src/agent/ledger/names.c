@@ -23,7 +23,7 @@ bool names_match(const char *name, const char *prefix)
         return true;
     /* a name so long that PostgreSQL cut it within what the pooler appended */
     size_t length = strlen(prefix);
-    return length > 0 && strlen(name) >= POSTGRES_NAME_BYTES && strncmp(name, prefix, length) == 0;
+    return length > 0 && names_may_be_cut(name) && strncmp(name, prefix, length) == 0;
 }
 
 static bool read_port(const char *text, uint16_t *port)
@@ -36,18 +36,34 @@ static bool read_port(const char *text, uint16_t *port)
     return true;
 }
 
+bool names_may_be_cut(const char *name)
+{
+    return strlen(name) >= POSTGRES_NAME_BYTES;
+}
+
+/* "10.0.0.5:40312", "::1:40312" */
+static bool read_address(const char *text, struct endpoint *client)
+{
+    char address[ADDRESS_BYTES];
+    uint16_t port;
+    const char *colon = strrchr(text, ':'); /* an IPv6 address has more of them, and no brackets */
+    if (!colon || (size_t)(colon - text) >= sizeof address || !read_port(colon + 1, &port))
+        return false;
+    memcpy(address, text, (size_t)(colon - text));
+    address[colon - text] = 0;
+    return endpoint_parse(client, address, port) == 0;
+}
+
 bool names_read_client(const char *name, const char *prefix, struct endpoint *client)
 {
     const char *rest = rest_of(name, prefix);
-    char address[ADDRESS_BYTES];
-    uint16_t port;
-    if (!rest || !*rest || strlen(name) >= POSTGRES_NAME_BYTES)
-        return false;
-    rest += strlen(POOLER_SEPARATOR);
-    const char *colon = strrchr(rest, ':'); /* an IPv6 address has more of them, and no brackets */
-    if (!colon || (size_t)(colon - rest) >= sizeof address || !read_port(colon + 1, &port))
-        return false;
-    memcpy(address, rest, (size_t)(colon - rest));
-    address[colon - rest] = 0;
-    return endpoint_parse(client, address, port) == 0;
+    return rest && *rest && !names_may_be_cut(name) && read_address(rest + strlen(POOLER_SEPARATOR), client);
+}
+
+bool names_read_any_client(const char *name, struct endpoint *client)
+{
+    const char *last = NULL;
+    for (const char *at = name; (at = strstr(at, POOLER_SEPARATOR)); at++)
+        last = at;
+    return last && !names_may_be_cut(name) && read_address(last + strlen(POOLER_SEPARATOR), client);
 }

@@ -110,7 +110,11 @@ static enum own pgbouncer_is_own(const struct pgbouncer *p, const struct session
         return OWN_NOT;
     if (local->family != ENDPOINT_NONE && endpoint_equal(&session->client, local))
         return OWN_BY_ADDRESS;
-    return strcmp(session->application_name, target_application_name(p->target)) == 0 ? OWN_BY_NAME : OWN_NOT;
+    const char *name = target_application_name(p->target);
+    size_t length = strlen(name);
+    bool ours = strncmp(session->application_name, name, length) == 0;
+    const char *rest = session->application_name + length; /* with application_name_add_host " - ADDRESS:PORT" */
+    return ours && (*rest == 0 || strncmp(rest, " - ", 3) == 0) ? OWN_BY_NAME : OWN_NOT;
 }
 
 static int pgbouncer_note_link(struct pgbouncer *p, size_t at, uint64_t link)

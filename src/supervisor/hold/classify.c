@@ -199,8 +199,8 @@ static void classify_closed(struct hold_handle *handle, const struct handle_row 
  * neither held nor parked then, for it may be the one that is in a transaction. Their number is right all the same. */
 static bool may_be_mistaken(const struct hold *hold, const struct handle_row *row)
 {
-    return row->known_by != KNOWN_EXACT && row->target < WIRE_TARGETS && hold->mixed[row->target] &&
-           (row->unsent_bytes > 0 || row->unread_bytes > 0);
+    return row->known_by != KNOWN_EXACT && row->told_apart != 1 && row->target < WIRE_TARGETS &&
+           hold->mixed[row->target] && (row->unsent_bytes > 0 || row->unread_bytes > 0);
 }
 
 static void classify_idle(struct hold *hold, struct hold_handle *handle, const struct handle_row *row,

@@ -15,6 +15,7 @@
 
 #define STILL_SPAN_US INT64_C(10000)    /* no byte moved for so long: a COMMIT's answer is where it is written down */
 #define REGATHER_US INT64_C(120000)
+#define TELL_US INT64_C(1000000)        /* then the others are gathered, and it goes on beside that */
 #define WITHOUT_REDIS_US INT64_C(60000) /* an app often writes to Redis right after its COMMIT: it gets to */
 #define COMMITTED_US INT64_C(400000)    /* twice what a held write lasts */
 #define BUSY_SPAN_US INT64_C(40000)     /* and for this long while a thread of the app runs: it may be about to write */
@@ -191,6 +192,8 @@ static bool look_at_row(struct hold *hold, const struct facts *facts, size_t i, 
     hold->others_moved |= moved && matters(handle) && !is_redis(hold, row);
     history_keep(handle, row);
     handle->round = hold->round;
+    bool has_moved = handle->quiet_since_us > handle->first_seen_us;
+    hold->telling |= row->told_apart == 255 && !is_redis(hold, row) && has_moved && now_us - hold->began_us < TELL_US;
     if (moved && matters(handle))
         hold->moved_at_us = now_us;
     handle->leaving = leaves_within(handle, row, LEFT_LEAST_MS, now_us);
@@ -215,7 +218,7 @@ static void find_mixed(struct hold *hold, const struct facts *facts)
     memset(hold->mixed, 0, sizeof hold->mixed);
     for (size_t i = 0; i < facts->count; i++) {
         const struct handle_row *row = &facts->rows[i];
-        if (row->known_by == KNOWN_BY_NAME && row->target < WIRE_TARGETS)
+        if (row->known_by == KNOWN_BY_NAME && row->told_apart != 1 && row->target < WIRE_TARGETS)
             hold->mixed[row->target] |= is_busy(row);
     }
 }
@@ -227,7 +230,7 @@ static bool look_at_rows(struct hold *hold, const struct facts *facts, const str
     hold->counted = (struct hold_count){0};
     hold->any_open = hold->at_work = hold->waited_on = hold->nudge = false;
     hold->gathering = hold->gathering_others = hold->leaving = hold->behind = hold->committed = 0;
-    hold->others = hold->others_moved = hold->runs = false;
+    hold->others = hold->others_moved = hold->runs = hold->telling = false;
     hold->why[0] = 0;
     find_mixed(hold, facts);
     for (size_t i = 0; i < facts->count; i++) {
@@ -289,7 +292,7 @@ static bool out_of_step(struct hold *hold)
 /* Back to GATHER only when something stays open for so long that what is held would leave by itself. */
 static void change_stage(struct hold *hold, int64_t now_us)
 {
-    if (hold->stage == STAGE_LEARN && hold->round > 1 && all_open_are_known(hold))
+    if (hold->stage == STAGE_LEARN && hold->round > 1 && !hold->telling && all_open_are_known(hold))
         enter_gather(hold, now_us);
     else if (hold->stage == STAGE_GATHER && hold->gathering == 0 && hold->behind == 0 && !hold->resting) {
         hold->stage = STAGE_RELEASE;

@@ -4,7 +4,7 @@
 #include "supervisor/hold/history.h"
 
 #define LEARN_US INT64_C(25000) /* a thread works for less between two statements, mostly */
-enum { UNWAITED_MOST = 2 };
+enum { UNWAITED_MOST = 2, TELL_ROUNDS = 4 };
 
 /* Marks are for TCP whose counters are seen: by /proc/net alone no boundary can be told. For Redis only when stillness
  * does not come without. What is exempt gets none, and keeps no brake. */
@@ -101,11 +101,34 @@ static bool gathers(const struct hold *hold, int64_t now_us)
     return early || hold->stage == STAGE_GATHER;
 }
 
+/* Which session is whose shows when one stands while the others move (agent/ledger/pairs.h): a few rounds long half of
+ * those that are to be told apart wait with their next write, each time another half. */
+static bool stands_aside(const struct hold *hold, const struct handle_row *row)
+{
+    uint64_t turn = hold->round / TELL_ROUNDS, mixed = (row->inode + 1) * UINT64_C(0x9e3779b97f4a7c15) + turn;
+    mixed = (mixed ^ mixed >> 29) * UINT64_C(0xbf58476d1ce4e5b9);
+    return mixed >> 62 & 1;
+}
+
+/* As long as nothing is held on its account. */
+static bool is_to_be_told(const struct hold *hold, const struct hold_handle *handle, const struct handle_row *row)
+{
+    bool flying = hold->stage == STAGE_LEARN ? hold->telling : handle->standing == STANDING_IN_FLIGHT;
+    return row->told_apart == 255 && flying && !handle->starting;
+}
+
+static struct hold_order order_telling(const struct hold *hold, const struct handle_row *row)
+{
+    return (struct hold_order){.cork = true, .step = row->unsent_bytes > 0 && !stands_aside(hold, row)};
+}
+
 static struct hold_order order_of(const struct hold *hold, const struct hold_handle *handle,
                                   const struct handle_row *row, const struct hold_hint *hint, int64_t now_us)
 {
     if (handle->standing == STANDING_EXEMPT)
         return order_exempt(row);
+    if (is_to_be_told(hold, handle, row))
+        return order_telling(hold, row);
     bool gathered = gathers(hold, now_us);
     if ((gathered || hold->stage == STAGE_RELEASE) && flows_let_through(hold, handle, hint))
         return (struct hold_order){.cork = true, .step = row->unsent_bytes > 0};

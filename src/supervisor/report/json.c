@@ -201,13 +201,14 @@ static json_t *transaction_json(const struct recorded_handle *handle)
 static void put_session(struct builder *builder, json_t *connection, const struct handle_row *row)
 {
     bool known = row->state != SESSION_UNKNOWN;
+    bool certain = row->session != 0 && (row->known_by == KNOWN_EXACT || row->told_apart == 1);
     put(builder, connection, "state", known ? json_string(session_state_name(row->state)) : json_null());
     put(builder, connection, "age_seconds", seconds_or_null(known && row->state_age_us >= 0, row->state_age_us));
     put(builder, connection, "quiet_seconds", quiet_json(row));
     put(builder, connection, "transaction_seconds",
         seconds_or_null(row->transaction_age_us >= 0, row->transaction_age_us));
     put(builder, connection, "last_query", query_json(builder, row));
-    put(builder, connection, "session", row->session != 0 ? json_integer((json_int_t)row->session) : json_null());
+    put(builder, connection, "session", certain ? json_integer((json_int_t)row->session) : json_null());
     put(builder, connection, "known_by", json_string(known_by_name(row->known_by)));
 }
 

@@ -319,6 +319,116 @@ START_TEST(joins_by_the_address_in_the_name)
 }
 END_TEST
 
+/* A pooler that lets nobody look: its server's sessions bear the names of its clients. */
+static struct ledger_target *add_quiet_pooler(void)
+{
+    struct ledger_target *pooler = add_target("10.0.0.2", 6432), *pg = add_target("10.0.0.1", 5432);
+    pooler->server = 1;
+    pooler->answered = false;
+    for (unsigned i = 0; i < 3; i++)
+        add_socket("10.0.0.5", 40000 + i, "10.0.0.2", 6432);
+    for (unsigned i = 0; i < 2; i++) {
+        struct session *session = add_session(pg, 10 + i, i ? SESSION_IN_TRANSACTION : SESSION_IDLE);
+        session->client = at("10.0.0.2", 50000 + i);
+        snprintf(session->application_name, sizeof session->application_name, APP " - 10.0.0.5:%u", 40000 + i);
+    }
+    return pg;
+}
+
+START_TEST(joins_through_a_pooler_that_is_not_asked)
+{
+    struct ledger_target *pg = add_quiet_pooler();
+    join(3);
+    assert_row(0, KNOWN_EXACT, SESSION_IDLE, 10);
+    assert_row(1, KNOWN_EXACT, SESSION_IN_TRANSACTION, 11);
+    assert_row(2, KNOWN_BY_NAME, SESSION_IDLE, 0); /* linked to none of those that are named */
+    pg->answered = false;
+    join(3);
+    assert_row(1, KNOWN_SOCKET_ONLY, SESSION_UNKNOWN, 0);
+}
+END_TEST
+
+/* It may be linked all the same: under another name, or under one that was cut. */
+START_TEST(a_client_that_is_not_named_may_be_linked)
+{
+    static const char *const names[] = {"psql - 10.0.0.5:40002",
+                                        APP "/a/name/that/leaves/no/place/for/the/address - 10.0.0.5"};
+    struct ledger_target *pg = add_quiet_pooler();
+    struct session *session = add_session(pg, 12, SESSION_IN_TRANSACTION);
+    session->client = at("10.0.0.2", 50002);
+    snprintf(session->application_name, sizeof session->application_name, "%.63s", names[_i]);
+    join(3);
+    assert_row(1, KNOWN_EXACT, SESSION_IN_TRANSACTION, 11);
+    assert_row(2, KNOWN_SOCKET_ONLY, SESSION_UNKNOWN, 0);
+}
+END_TEST
+
+/* No name tells whose they are, but all of them are idle. */
+START_TEST(what_all_are_one_is)
+{
+    struct ledger_target *redis = add_target("10.0.0.1", 6379);
+    redis->translated = 1;
+    for (unsigned i = 0; i < 2; i++)
+        add_socket("10.0.0.5", 40000 + i, "10.0.0.1", 6379);
+    for (unsigned i = 0; i < 3; i++) {
+        struct session *session = add_session(redis, 10 + i, SESSION_IDLE);
+        session->client = at("10.0.0.9", 50000 + i);
+        session->application_name[0] = 0;
+    }
+    join(2);
+    assert_row(0, KNOWN_SOCKET_ONLY, SESSION_IDLE, 0);
+    assert_row(1, KNOWN_SOCKET_ONLY, SESSION_IDLE, 0);
+    sessions[0][1].state = SESSION_IN_TRANSACTION;
+    join(2);
+    assert_row(0, KNOWN_SOCKET_ONLY, SESSION_UNKNOWN, 0);
+    sessions[0][1].state = SESSION_IDLE;
+    redis->session_count = 1; /* one of the two is there, the other one is not */
+    join(2);
+    assert_row(0, KNOWN_SOCKET_ONLY, SESSION_UNKNOWN, 0);
+    redis->session_count = 0;
+    join(2);
+    assert_row(0, KNOWN_SOCKET_ONLY, SESSION_UNKNOWN, 0);
+}
+END_TEST
+
+/* The ages are wrong about it; what moves together is not. A name is not needed for that. */
+START_TEST(tells_apart_by_what_moves_together)
+{
+    struct ledger_target *pg = add_target("10.0.0.1", 5432);
+    pg->translated = 1;
+    pg->pairs = pairs_create();
+    for (unsigned i = 0; i < 3; i++) {
+        struct socket_fact *fact = add_socket("10.0.0.5", 40000 + i, "10.0.0.1", 5432);
+        fact->has_info = 1;
+        fact->last_sent_ms = 9;
+        fact->last_received_ms = 5;
+        add_session(pg, 10 + i, SESSION_IDLE)->client = at("10.0.0.9", 50000 + i);
+    }
+    sessions[0][0].application_name[0] = 0;
+    join(3);
+    ck_assert_uint_eq(rows[0].told_apart, 255);
+    for (int turn = 0; turn < 60; turn++) {
+        unsigned one = (unsigned)turn % 3; /* socket i is session 12 - i's */
+        sockets[one].bytes_sent++;
+        sockets[one].bytes_received++;
+        sessions[0][2 - one].state_change++;
+        for (int looks = 0; looks < 3; looks++)
+            join(3);
+    }
+    sessions[0][0].state = SESSION_IN_TRANSACTION;
+    join(3);
+    assert_row(0, KNOWN_BY_NAME, SESSION_IDLE, 12);
+    assert_row(1, KNOWN_BY_NAME, SESSION_IDLE, 11);
+    assert_row(2, KNOWN_SOCKET_ONLY, SESSION_IN_TRANSACTION, 10);
+    for (int i = 0; i < 3; i++)
+        ck_assert_uint_eq(rows[i].told_apart, 1);
+    pg->answered = false;
+    join(3);
+    assert_row(2, KNOWN_SOCKET_ONLY, SESSION_UNKNOWN, 0);
+    pairs_destroy(pg->pairs);
+}
+END_TEST
+
 START_TEST(joins_unix_sockets_by_name)
 {
     struct ledger_target *pg = add_target(NULL, 5432);
@@ -427,6 +537,10 @@ int main(void)
     tcase_add_test(all, joins_by_name_when_translated);
     tcase_add_test(all, a_session_is_joined_once);
     tcase_add_test(all, joins_by_the_address_in_the_name);
+    tcase_add_test(all, joins_through_a_pooler_that_is_not_asked);
+    tcase_add_loop_test(all, a_client_that_is_not_named_may_be_linked, 0, 2);
+    tcase_add_test(all, what_all_are_one_is);
+    tcase_add_test(all, tells_apart_by_what_moves_together);
     tcase_add_test(all, joins_unix_sockets_by_name);
     tcase_add_test(all, reads_names);
     tcase_add_test(all, a_name_that_was_cut_is_no_address);
