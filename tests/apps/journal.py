@@ -35,8 +35,9 @@ def redis_client(single=False):
         return None
     import redis
     parts = urllib.parse.urlsplit(os.environ["REDIS_URL"])
+    name = os.environ["PGAPPNAME"] if "REDIS_NAMED" in os.environ else None  # CLIENT SETNAME
     return redis.Redis(host=parts.hostname, port=parts.port, db=int(parts.path.strip("/") or 0),
-                       single_connection_client=single)
+                       single_connection_client=single, client_name=name)
 
 
 # All threads and processes are quiet at the same times, by the machine's monotonic clock: in every PERIOD_MS no

@@ -8,8 +8,8 @@ SHARE=dup       no children: the process has it twice, by dup(2), and uses the s
 PARENT=closes   the parent closes its own once the children have theirs
 DIES=1          one child ends, without a word on the socket, once it has done a transaction
 HANDLER=none    nobody handles SIGTERM
-HANDLER=late    on SIGTERM the main process closes its descriptor without a word. The others go on for LATE_MS and end, the last
-                one with the protocol's goodbye.
+HANDLER=late    on SIGTERM the main process closes its descriptor without a word. The others go on for LATE_MS and end,
+                the last one with the protocol's goodbye.
 
 The journal is that of journal.py; "O holder PID FD" names each who holds it."""
 import os

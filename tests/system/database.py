@@ -44,7 +44,7 @@ class Database:
 
     def drop(self):
         """Ends what is left in it, poolers included, and removes it."""
-        for mode in ("transaction", "session"):
+        for mode in self.servers.pooler_ports:
             self.end_pooler_sessions(mode)
         self.servers.sql(f"DROP DATABASE IF EXISTS {self.name} WITH (FORCE)")
         self.redis.connection_pool.disconnect()  # close() leaves the pool's connection open
@@ -56,11 +56,11 @@ class Database:
         login = f"postgresql://{ROLE}:{urllib.parse.quote(PASSWORD)}@"
         port = self.servers.pg_port
         if route.startswith("pgbouncer-"):
-            pooler = self.servers.pooler_ports[route.split("-")[1]]
-            return f"{login}127.0.0.1:{pooler}/{self.name}?pgbouncer=true"
+            pooler = self.servers.pooler_ports[route.split("-", 1)[1]]
+            return f"{login}{self.servers.pooler_address}:{pooler}/{self.name}?pgbouncer=true"
         return login + {
-            "direct": f"127.0.0.1:{port}/{self.name}?sslmode=disable",
-            "tls": f"127.0.0.1:{port}/{self.name}?sslmode=require",
+            "direct": f"{self.servers.address}:{port}/{self.name}?sslmode=disable",
+            "tls": f"{self.servers.address}:{port}/{self.name}?sslmode=require",
             "ipv6": f"[::1]:{port}/{self.name}?sslmode=disable",
             "unix": f"/{self.name}?host={urllib.parse.quote(self.servers.path('sock'), safe='')}&port={port}",
         }[route]
@@ -71,7 +71,7 @@ class Database:
         if route.startswith("pgbouncer-"):
             found["DATABASE_URL_DIRECT"] = self.url("direct")
         if with_redis:
-            found["REDIS_URL"] = f"redis://127.0.0.1:{self.servers.redis_port}/{self.redis_db}"
+            found["REDIS_URL"] = f"redis://{self.servers.redis_address}:{self.servers.redis_port}/{self.redis_db}"
         return found
 
     def connect(self, route="direct", **more):
@@ -104,7 +104,7 @@ class Database:
     def settled_counters(self, limit=10):
         """The counters once nobody is connected any more: a session hands its counts in before it goes, and only then
         for certain. Pooled server connections are ended first, by the pooler, politely."""
-        for mode in ("transaction", "session"):
+        for mode in self.servers.pooler_ports:
             self.wait_for_pooler_clients(mode, limit)
             self.end_pooler_sessions(mode)
         wait_until(self.are_sessions_gone, limit, lambda: f"all sessions gone: {self.sessions()}", step=0.02)
@@ -113,7 +113,7 @@ class Database:
     def are_sessions_gone(self):
         """The pooler's KILL misses a server connection that is in its reset query: it is said again."""
         left = self.sessions()
-        for mode in ("transaction", "session"):
+        for mode in self.servers.pooler_ports:
             if left:
                 self.end_pooler_sessions(mode)
         return not left
@@ -142,7 +142,7 @@ class Database:
 
     def pooler_abandoned(self):
         """Clients that went away without the protocol's goodbye."""
-        return sum(count for mode in ("transaction", "session") for reason, count in self.pooler_endings(mode).items()
+        return sum(count for mode in self.servers.pooler_ports for reason, count in self.pooler_endings(mode).items()
                    if "unexpected eof" in reason or "reset" in reason)
 
     def redis_clients(self):
@@ -159,7 +159,7 @@ class Database:
         """Who went away without a goodbye: lines of PostgreSQL's log, with pid and application name, and
         PgBouncer's reasons."""
         return self.log_lines("unexpected EOF on client connection|could not receive data from client") + \
-            [f"{mode} pooler: {self.pooler_endings(mode)}" for mode in ("transaction", "session")
+            [f"{mode} pooler: {self.pooler_endings(mode)}" for mode in self.servers.pooler_ports
              if self.pooler_endings(mode)]
 
     def committed(self):

@@ -28,8 +28,6 @@ def start(servers, row, how, database, directory, stage):
     journal = Journal(os.path.join(directory, f"{name}.journal"))
     env = {**database.environment(row.route, app.redis), "JOURNAL": journal.path,
            "NODE_PATH": stage.path("node_modules"), **app.environment}
-    if app.far:
-        env["DATABASE_URL"] = env["DATABASE_URL"].replace("127.0.0.1", servers.address)
     if app.beside is http_clients:
         env["PORT_FILE"] = os.path.join(directory, f"{name}.port")
     words, prefix = stage.words(app), []

@@ -85,6 +85,8 @@ def sweep_old_directories():
 
 class Servers:
     """All of them. `with Servers() as servers:` starts and ends them."""
+    listens_on = ("127.0.0.1", "::1")  # the poolers and Redis
+    address = pooler_address = redis_address = "127.0.0.1"  # how apps reach them: PostgreSQL, the poolers, Redis
 
     def __init__(self):
         self.base = None
@@ -265,9 +267,10 @@ log_min_messages = debug1
         for mode in ("transaction", "session"):
             self.start_pooler(mode)
 
-    def start_pooler(self, mode):
-        name = f"pgbouncer-{mode}"
-        port = self.pooler_ports[mode] = free_port()
+    def start_pooler(self, mode, name=None, stats_users=ROLE):
+        """`name`: one more of a mode, which console() then knows by that name."""
+        port = self.pooler_ports[name or mode] = free_port()
+        key, name = name or mode, f"pgbouncer-{name or mode}"
         users = self.path(name + ".users")
         with open(users, "w", encoding="ascii") as file:
             file.write(f'"{ROLE}" "{PASSWORD}"\n"postgres" "{PASSWORD}"\n')
@@ -276,14 +279,14 @@ log_min_messages = debug1
             file.write(f"""[databases]
 * = host=127.0.0.1 port={self.pg_port}
 [pgbouncer]
-listen_addr = 127.0.0.1,::1
+listen_addr = {",".join(self.listens_on)}
 listen_port = {port}
 unix_socket_dir =
 pool_mode = {mode}
 auth_type = scram-sha-256
 auth_file = {users}
 admin_users = postgres
-stats_users = {ROLE}
+stats_users = {stats_users}
 max_client_conn = 200
 default_pool_size = 20
 server_tls_sslmode = disable
@@ -297,12 +300,13 @@ server_login_retry = 1
         os.chmod(users, 0o600)
         self._give(users)
         self.launch(name, [pgbouncer_program(), ini])
-        self.ready(name, lambda: self.console(mode).close())
+        self.ready(name, lambda: self.console(key).close())
 
     def start_redis(self):
         self.redis_port = self.redis_port or free_port()
-        self.launch("redis", ["redis-server", "--port", str(self.redis_port), "--bind", "127.0.0.1", "::1",
-                              "--save", "", "--appendonly", "no", "--dir", self.path("sock"), "--databases", "64"])
+        self.launch("redis", ["redis-server", "--port", str(self.redis_port), "--bind", *self.listens_on,
+                              "--protected-mode", "no", "--save", "", "--appendonly", "no",
+                              "--dir", self.path("sock"), "--databases", "64"])
         self.ready("redis", self.ping_redis)
 
     # -- asking them ----------------------------------------------------------------------------------------------
@@ -319,7 +323,7 @@ server_login_retry = 1
             return cursor.fetchall() if cursor.description else None
 
     def console(self, mode):
-        connection = psycopg2.connect(host="127.0.0.1", port=self.pooler_ports[mode], user="postgres",
+        connection = psycopg2.connect(host=self.pooler_address, port=self.pooler_ports[mode], user="postgres",
                                       password=PASSWORD, dbname="pgbouncer")
         connection.autocommit = True
         return connection
@@ -341,4 +345,5 @@ server_login_retry = 1
             client.connection_pool.disconnect()
 
     def redis(self, db=0):
-        return redis.Redis(host="127.0.0.1", port=self.redis_port, db=db, socket_timeout=5, decode_responses=True)
+        return redis.Redis(host=self.redis_address, port=self.redis_port, db=db, socket_timeout=5,
+                           decode_responses=True)
