@@ -3,6 +3,7 @@ a session is known by its name, exactly where the name tells, and what is not kn
 import dataclasses
 import os
 
+import psycopg2
 import pytest
 
 from database import Database
@@ -122,8 +123,8 @@ def full_load(run, journal, database, is_bench):
                lambda: f"pgbench works:\n{run.err()}", step=0.01)
 
 
-def stop_load(database, directory, load, environment):
-    """One stop: what the servers and the app say of it, and lastcall."""
+def stop_load(database, directory, load, environment, afterwards=lambda: None):
+    """One stop: what the servers and the app say of it, and lastcall. `afterwards` is called before they are asked."""
     journal = Journal(os.path.join(directory, "load.journal"))
     env = {**environment, "JOURNAL": journal.path, **load.environment}
     command, is_bench = list(load.command), load.command[0] == "pgbench"
@@ -135,6 +136,7 @@ def stop_load(database, directory, load, environment):
         full_load(run, journal, database, is_bench)
         in_flight = wait_until(database.in_transaction, 5, "a transaction is open", step=0.001)
         seconds, code = end_by_signal(run, "lastcall", GRACE_S)
+    afterwards()
     stop = count("load", "", "lastcall", database, journal, run, seconds, code, in_flight)
     valid(stop.report)
     return stop, run
@@ -182,6 +184,23 @@ def test_a_proxy_that_nobody_knows(servers, database, directory):
         environment = database.environment("direct", False)
         environment["DATABASE_URL"] = environment["DATABASE_URL"].replace(f":{servers.pg_port}/", f":{port}/")
         stop, run = stop_load(database, directory, LOADS["libpq"], environment)
+    assert_known(stop, run, ["by name"])
+
+
+def test_another_one_of_the_same_name(servers, database, directory):
+    """A session that bears the app's name and is another one's: nobody ends it."""
+    with relay("127.0.0.1", servers.pg_port) as port:
+        environment = database.environment("direct", False)
+        environment["DATABASE_URL"] = environment["DATABASE_URL"].replace(f":{servers.pg_port}/", f":{port}/")
+        stranger = psycopg2.connect(environment["DATABASE_URL"], application_name="lastcall/twin")
+
+        def still_there():
+            with stranger.cursor() as cursor:
+                cursor.execute("SELECT 1")
+            stranger.commit()
+            stranger.close()
+        stop, run = stop_load(database, directory, LOADS["libpq"], {**environment, "LASTCALL_INSTANCE": "twin"},
+                              still_there)
     assert_known(stop, run, ["by name"])
 
 
