@@ -2,7 +2,10 @@
  * meanwhile. Only writes down what was seen; changes nothing else. */
 #include <netinet/tcp.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "common/as_user.h"
+#include "common/process.h"
 #include "supervisor/state.h"
 
 static bool is_busy(const struct handle_row *row)
@@ -116,13 +119,30 @@ static void note_targets(struct supervisor *s, const struct facts *facts)
     }
 }
 
+/* A process that nobody may look at (it changed its uid) may have connections to any target. */
+static void note_hidden(struct supervisor *s)
+{
+    char why[160] = "a process of the app lets nobody see its descriptors";
+    struct process_tree tree = {0};
+    if (s->record.hidden_noted || process_tree_read(&tree, getpid(), children_agent(s)) < 0)
+        return;
+    s->record.hidden_noted = true;
+    for (size_t i = 0; i < tree.count && !as_user_find_obstacle(tree.pids[i], why, sizeof why); i++)
+        continue;
+    process_tree_finish(&tree);
+    record_unknown(&s->record, "some of the app's connections", "%s", why);
+}
+
 void looks_record(struct supervisor *s, const struct facts *facts, int64_t now_us)
 {
     for (size_t i = 0; i < facts->count; i++)
         record_row(s, &facts->rows[i], (enum standing)s->hold.standings[i], now_us);
-    for (size_t i = 0; facts->sockets_seen && i < facts->target_count; i++)
+    bool all_seen = facts->sockets_seen && facts->owners_seen;
+    for (size_t i = 0; all_seen && i < facts->target_count; i++)
         s->record.targets[facts->targets[i].target].unseen = false;
-    if (facts->sockets_seen && facts->owners_seen)
+    if (all_seen)
         record_vanished(s, facts, now_us);
+    else if (facts->sockets_seen)
+        note_hidden(s);
     note_targets(s, facts);
 }

@@ -50,7 +50,7 @@ struct record_target {
     char name[WIRE_NAME];
     enum target_kind kind;
     bool look_only;
-    bool unseen;              /* no look ever showed its handles: all its numbers are null in the report */
+    bool unseen;              /* no look ever showed all its handles: all its numbers are null in the report */
     int limit;                /* -1: not declared */
 };
 
@@ -135,6 +135,7 @@ struct record {
     unsigned unknown_count, unknown_lost;
     struct record_hook hooks[4];
     unsigned hook_count;
+    bool hidden_noted;        /* that some process of the app lets nobody see its connections: said once */
     /* how it was said */
     bool query_text;
     int64_t leak_stale_us;

@@ -9,6 +9,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/as_user.h"
+
 enum { FDINFO_BYTES = 1 << 20, LINE_BYTES = 256 };
 
 bool epoll_read_line(const char *line, int *fd, uint64_t *inode)
@@ -61,6 +63,8 @@ static bool is_epoll(int directory, const char *name)
 
 int epoll_each_member(pid_t pid, void (*each)(void *context, int fd, uint64_t inode), void *context)
 {
+    struct as_user as _cleanup_as_user_ = {0};
+    as_user_of(&as, pid, AS_USER_TO_LOOK);
     const struct members members = {each, context};
     char path[64];
     int result = 0;

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "agent/sockets/epoll.h"
+#include "common/as_user.h"
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/process.h"
@@ -34,7 +35,7 @@ struct owners {
     size_t count;
     struct process_tree tree;
     int64_t read_at_us, read_took_us; /* the last reading; 0: none yet */
-    bool unreadable, said;
+    bool unreadable, said, said_as_user;
     unsigned scans;
 };
 
@@ -125,9 +126,12 @@ static void disown(struct owner *owner)
 /* Checks each known owner by one readlink(2). True when the tables must be read: some socket has no owner. */
 static bool check_known(struct owners *owners)
 {
+    struct as_user as _cleanup_as_user_ = {0};
     bool missing = false;
     for (size_t i = 0; i < owners->count; i++) {
         struct owner *owner = &owners->at[i];
+        if (owner->pid >= 0)
+            as_user_of(&as, owner->pid, AS_USER_TO_LOOK);
         if (owner->pid >= 0 && process_socket_inode(owner->pid, owner->fd) != owner->inode) {
             owner->misses = 0;
             owner->was_ours = true;
@@ -193,27 +197,45 @@ static bool has_unreadable_descriptors(pid_t pid, int *error)
 
 static void say_unreadable(struct owners *owners, pid_t pid, int error)
 {
-    uid_t uid = (uid_t)-1;
+    char why[160];
     if (owners->said)
         return;
     owners->said = true;
-    process_read_uid(pid, &uid);
-    log_warning("process %d of the app (uid %d) lets uid %d see none of its sockets: %s; its connections are unknown. "
-                "Let lastcall drop to the app's user by itself: user: NAME",
-                pid, (int)uid, (int)geteuid(), strerror(error));
+    if (!as_user_find_obstacle(pid, why, sizeof why))
+        snprintf(why, sizeof why, "process %d: %s", pid, strerror(error));
+    log_warning("some connections of the app cannot be seen: %s", why);
+}
+
+static void say_as_user(struct owners *owners, const struct as_user *as)
+{
+    if (as->on && !owners->said_as_user)
+        log_info("the app runs as uid %u and lastcall as %u: it is looked at as that user", as->uid, as->own_uid);
+    owners->said_as_user |= as->on;
+}
+
+/* 0, or why it could not be read. */
+static int read_descriptors(struct owners *owners, pid_t pid, struct as_user *said)
+{
+    struct as_user as _cleanup_as_user_ = {0};
+    struct process_stat stat;
+    int error = 0;
+    as_user_of(&as, pid, AS_USER_TO_LOOK);
+    *said = as;
+    if (has_unreadable_descriptors(pid, &error))
+        return error;
+    if (process_each_socket(pid, take_socket, owners) == 0 || errno == ENOENT || errno == ESRCH)
+        return 0;
+    error = errno;
+    return process_read_stat(pid, &stat) < 0 || stat.state == 'Z' || stat.state == 'X' ? 0 : error;
 }
 
 static void read_process(struct owners *owners, pid_t pid)
 {
-    int error = 0;
-    if (!has_unreadable_descriptors(pid, &error)) {
-        if (process_each_socket(pid, take_socket, owners) == 0 || errno == ENOENT || errno == ESRCH)
-            return;
-        struct process_stat stat;
-        error = errno;
-        if (process_read_stat(pid, &stat) < 0 || stat.state == 'Z' || stat.state == 'X')
-            return;
-    }
+    struct as_user as;
+    int error = read_descriptors(owners, pid, &as);
+    say_as_user(owners, &as);
+    if (error == 0)
+        return;
     owners->unreadable = true;
     say_unreadable(owners, pid, error);
 }

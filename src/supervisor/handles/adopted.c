@@ -8,6 +8,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "common/as_user.h"
 #include "common/clock.h"
 #include "common/fd.h"
 #include "common/process.h"
@@ -162,6 +163,8 @@ static bool link_is_there(int pid, const char *name)
  * still there was closed by the app. Its standard ones stand for all: giving up its memory takes it a millisecond. */
 static bool process_closed_it(const struct handle_row *row)
 {
+    struct as_user as _cleanup_as_user_ = {0};
+    as_user_of(&as, row->pid, AS_USER_TO_LOOK);
     return link_is_there(row->pid, "exe") || link_is_there(row->pid, "fd/0") || link_is_there(row->pid, "fd/1") ||
            link_is_there(row->pid, "fd/2");
 }
@@ -183,8 +186,11 @@ static bool follow(struct adopted *adopted, const struct holder *holder, int64_t
 
 static bool is_away(const struct adopted *adopted)
 {
-    return adopted->fd >= 0 && adopted->fate == FATE_OPEN && !adopted->without_holder &&
-           process_socket_inode(adopted->row.pid, adopted->row.fd) != adopted->row.inode;
+    struct as_user as _cleanup_as_user_ = {0};
+    if (adopted->fd < 0 || adopted->fate != FATE_OPEN || adopted->without_holder)
+        return false;
+    as_user_of(&as, adopted->row.pid, AS_USER_TO_LOOK);
+    return process_socket_inode(adopted->row.pid, adopted->row.fd) != adopted->row.inode;
 }
 
 /* What is not where it was may be with another holder, by whatever way it got it (another number of the same process,

@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "common/as_user.h"
 #include "common/clock.h"
 #include "common/fd.h"
 #include "supervisor/handles/letterbox.h"
@@ -75,6 +76,8 @@ static int take_by_any(pid_t pid, int fd)
 
 int duplicate_take(pid_t pid, int fd, uint64_t inode)
 {
+    struct as_user as _cleanup_as_user_ = {0};
+    as_user_of(&as, pid, AS_USER_TO_TOUCH);
     int duplicate = take_by_any(pid, fd);
     if (duplicate < 0 || is_socket_with(duplicate, inode))
         return duplicate;

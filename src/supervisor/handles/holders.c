@@ -3,6 +3,7 @@
 
 #include <unistd.h>
 
+#include "common/as_user.h"
 #include "common/process.h"
 
 struct search {
@@ -27,14 +28,17 @@ int holders_find(struct holder *holders, size_t count)
 {
     struct search search = {holders, count, count};
     struct process_tree tree = {0};
+    struct as_user as _cleanup_as_user_ = {0};
     for (size_t i = 0; i < count; i++)
         holders[i].pid = 0;
     if (count == 0)
         return 0;
     if (process_tree_read(&tree, getpid(), 0) < 0)
         return -1;
-    for (size_t i = 0; i < tree.count && search.left > 0; i++)
+    for (size_t i = 0; i < tree.count && search.left > 0; i++) {
+        as_user_of(&as, tree.pids[i], AS_USER_TO_LOOK);
         process_each_socket(tree.pids[i], see_socket, &search);
+    }
     process_tree_finish(&tree);
     return 0;
 }

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <sys/ptrace.h>
 
+#include "common/as_user.h"
 #include "supervisor/handles/ptrace_duplicate.h"
 
 #define LATE_US INT64_C(5000)
@@ -24,6 +25,8 @@ int nudge_thread(struct nudges *nudges, pid_t tid, int64_t now_us)
         errno = EBUSY;
         return -1;
     }
+    struct as_user as _cleanup_as_user_ = {0};
+    as_user_of(&as, tid, AS_USER_TO_TOUCH);
     if (ptrace(PTRACE_SEIZE, tid, 0, PTRACE_O_TRACESYSGOOD) < 0)
         return -1;
     nudges->list[nudges->count].tid = tid;

@@ -11,6 +11,7 @@
 #include <sys/syscall.h>
 #include <sys/uio.h>
 
+#include "common/as_user.h"
 #include "common/fd.h"
 
 enum { RESTARTED_FDS = 400, POLLED_MOST = 1 << 20, POLL_EVENTS = 0x3fff /* <asm-generic/poll.h> */ };
@@ -307,6 +308,8 @@ static void look_at_process(struct look *look, pid_t pid)
     DIR *tasks = opendir(path);
     if (!tasks)
         return;
+    struct as_user as _cleanup_as_user_ = {0};
+    as_user_of(&as, pid, AS_USER_TO_TOUCH);
     set_not_waited(look, pid);
     look->timed = false;
     for (struct dirent *e; (e = readdir(tasks));) {
