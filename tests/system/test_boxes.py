@@ -1,0 +1,102 @@
+"""Real containers: apps under full load in each kind of box, stopped without a loss; judged as the hold rows are.
+
+Pairwise: each kind of box with two apps or more, each app in boxes of each profile, the routes in turn. The apps are
+those of the hold table, their stops measured as there; what runs bare beside them runs outside of a box, where nothing
+is in its way."""
+import os
+import shutil
+
+import pytest
+
+import hold_stop
+from boxes import Box, BoxRun
+from hold_rows import APPS, Row, faults
+from hold_stage import Stage
+from reports import valid
+from runner import Run
+
+PTRACE = {"hands": "ptrace"}
+USER = {"uid": 10001}
+BOXES = {box.name: box for box in (
+    Box("docker, root", **PTRACE),
+    Box("docker, user", **PTRACE, **USER),
+    Box("docker, user, read-only", **PTRACE, **USER, read_only=True),
+    Box("docker, app drops", **PTRACE, drops_to=1000),
+    Box("docker, SYS_PTRACE, app drops", more=("SYS_PTRACE",), drops_to=1000),
+    Box("podman, root", "podman"),
+    Box("podman, user, read-only", "podman", **USER, read_only=True),
+    Box("podman, app drops", "podman", drops_to=1000),
+    Box("unconfined, root", "unconfined"),
+    Box("unconfined, user", "unconfined", **USER),
+    Box("unconfined, app drops", "unconfined", drops_to=1000),
+)}
+NO_HANDS = Box("no hands", refused=("ptrace",), **USER, read_only=True)
+PYTHON, C, PGBENCH, FLOWS = "threads, Python", "threads, C", "pgbench", "two connections a flow"
+TWICE = 2
+TABLE = (  # box, app, route, stops
+    ("docker, root", PGBENCH, "direct", 1),
+    ("docker, root", FLOWS, "direct", 1),
+    ("docker, user", C, "tls", 1),
+    ("docker, user", FLOWS, "pgbouncer-transaction", 1),
+    ("docker, user, read-only", PYTHON, "direct", 1),
+    ("docker, user, read-only", PGBENCH, "tls", 1),
+    ("docker, app drops", PYTHON, "tls", TWICE),
+    ("docker, app drops", FLOWS, "direct", TWICE),
+    ("docker, app drops", PGBENCH, "pgbouncer-transaction", 1),
+    ("docker, SYS_PTRACE, app drops", C, "direct", 1),
+    ("podman, root", C, "pgbouncer-session", 1),
+    ("podman, user, read-only", PGBENCH, "direct", 1),
+    ("podman, app drops", PYTHON, "direct", TWICE),
+    ("unconfined, root", PYTHON, "pgbouncer-transaction", 1),
+    ("unconfined, user", C, "direct", 1),
+    ("unconfined, app drops", PGBENCH, "direct", 1),
+)
+ROWS_BY_NAME = {app.name: app for app in APPS}
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory):
+    return Stage(str(tmp_path_factory.mktemp("box-stage")), [ROWS_BY_NAME[name] for name in (PYTHON, C, PGBENCH, FLOWS)])
+
+
+@pytest.fixture
+def put_into(monkeypatch, stage):
+    """Every lastcall that hold_stop starts from here on runs in the box."""
+    assert shutil.which("crun"), "crun is not there: run `make setup`"
+
+    def put(box, app_prefix=None):
+        before_app = box.app_prefix() if app_prefix is None else app_prefix
+
+        def run(words, directory, prefix=(), **more):
+            if words[0] != stage.path("lastcall"):
+                return Run(words, directory, prefix=prefix, **more)
+            at = words.index("--") + 1
+            words = [*words[:at], *before_app, *words[at:]]
+            return BoxRun(box, [stage.directory], words, directory, **more)
+        monkeypatch.setattr(hold_stop, "Run", run)
+    return put
+
+
+def log_of(directory):
+    logs = [os.path.join(directory, name) for name in os.listdir(directory) if name.endswith(".err")]
+    with open(max(logs, key=os.path.getmtime), encoding="utf-8", errors="replace") as file:
+        return file.read()[-4000:]
+
+
+def explain(stop, directory):
+    report = stop.report or {}
+    figures = {name: value for name, value in vars(stop).items() if name != "report" and value not in (0, None)}
+    return f"{figures}\n{report.get('hands')}, {report.get('stop')}\n{report.get('unknown')}\n{log_of(directory)}"
+
+
+@pytest.mark.limit(60)
+@pytest.mark.parametrize("box, app, route, stops", TABLE, ids=[f"{box} | {app}, {route}" for box, app, route, _ in TABLE])
+def test_nothing_is_lost_in(servers, directory, stage, put_into, box, app, route, stops):
+    put_into(BOXES[box])
+    for _ in range(stops):
+        row = Row(ROWS_BY_NAME[app], route, "root")
+        stop = hold_stop.measure(servers, row, "lastcall", directory, stage)
+        assert not faults(row.app, stop), f"{faults(row.app, stop)}\n{explain(stop, directory)}"
+        report = valid(stop.report)
+        assert stop.aborted == stop.abandoned == stop.lost == report["stop"]["aborted"] == 0, explain(stop, directory)
+        assert report["hands"] == BOXES[box].hands and report["unknown"] == [], explain(stop, directory)
