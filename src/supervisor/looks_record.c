@@ -8,6 +8,8 @@
 #include "common/process.h"
 #include "supervisor/state.h"
 
+enum { HIDDEN_LOOKS = 3 };
+
 static bool is_busy(const struct handle_row *row)
 {
     return row->state == SESSION_ACTIVE || row->state == SESSION_IN_TRANSACTION ||
@@ -119,14 +121,14 @@ static void note_targets(struct supervisor *s, const struct facts *facts)
     }
 }
 
-/* A process that nobody may look at (it changed its uid) may have connections to any target. */
+/* A process that nobody may look at (it changed its uid) may have connections to any target. One is so for a moment
+ * when it is about to execute a program as another user: that is not worth a word. */
 static void note_hidden(struct supervisor *s)
 {
     char why[160] = "a process of the app lets nobody see its descriptors";
     struct process_tree tree = {0};
-    if (s->record.hidden_noted || process_tree_read(&tree, getpid(), children_agent(s)) < 0)
+    if (++s->record.hidden_looks != HIDDEN_LOOKS || process_tree_read(&tree, getpid(), children_agent(s)) < 0)
         return;
-    s->record.hidden_noted = true;
     for (size_t i = 0; i < tree.count && !as_user_find_obstacle(tree.pids[i], why, sizeof why); i++)
         continue;
     process_tree_finish(&tree);
@@ -140,9 +142,11 @@ void looks_record(struct supervisor *s, const struct facts *facts, int64_t now_u
     bool all_seen = facts->sockets_seen && facts->owners_seen;
     for (size_t i = 0; all_seen && i < facts->target_count; i++)
         s->record.targets[facts->targets[i].target].unseen = false;
-    if (all_seen)
+    if (all_seen) {
         record_vanished(s, facts, now_us);
-    else if (facts->sockets_seen)
+        s->record.hidden_looks = 0;
+    } else if (facts->sockets_seen) {
         note_hidden(s);
+    }
     note_targets(s, facts);
 }

@@ -3,6 +3,7 @@
 Pairwise: each kind of box with two apps or more, each app in boxes of each profile, the routes in turn. The apps are
 those of the hold table, their stops measured as there; what runs bare beside them runs outside of a box, where nothing
 is in its way."""
+import dataclasses
 import os
 import shutil
 
@@ -32,7 +33,7 @@ BOXES = {box.name: box for box in (
 )}
 NO_HANDS = Box("no hands", refused=("ptrace",), **USER, read_only=True)
 PYTHON, C, PGBENCH, FLOWS = "threads, Python", "threads, C", "pgbench", "two connections a flow"
-TWICE = 2
+TWICE, BARE_TRIES = 2, 5
 TABLE = (  # box, app, route, stops
     ("docker, root", PGBENCH, "direct", 1),
     ("docker, root", FLOWS, "direct", 1),
@@ -100,3 +101,49 @@ def test_nothing_is_lost_in(servers, directory, stage, put_into, box, app, route
         report = valid(stop.report)
         assert stop.aborted == stop.abandoned == stop.lost == report["stop"]["aborted"] == 0, explain(stop, directory)
         assert report["hands"] == BOXES[box].hands and report["unknown"] == [], explain(stop, directory)
+
+
+@pytest.mark.limit(60)
+def test_without_hands(servers, directory, stage, put_into):
+    """A profile that refuses pidfd_getfd(2) and ptrace(2): no session is abandoned, and what is aborted is no more than
+    what a plain SIGTERM aborts."""
+    put_into(NO_HANDS)
+    row = Row(ROWS_BY_NAME[PYTHON], "direct", "root")
+    stop = hold_stop.measure(servers, row, "lastcall", directory, stage)
+    report = valid(stop.report)
+    assert report["hands"] == "none" and "could not be held" in str(report["unknown"]), explain(stop, directory)
+    assert stop.abandoned == 0 and report["stop"]["aborted"] in (stop.aborted, None), explain(stop, directory)
+    bare = []
+    while not any(stop.aborted <= other.aborted for other in bare):
+        assert len(bare) < BARE_TRIES, f"{stop.aborted} aborted; bare {bare}\n{explain(stop, directory)}"
+        bare.append(hold_stop.measure(servers, row, "bare", directory, stage))
+
+
+def dropping_by_itself(stage):
+    """The threads in Python, in a process that was root when it was executed: nobody may look at it since."""
+    python = stage.path("python", "hold")
+    text = (f"import os, runpy, sys; os.setgroups([]); os.setgid(1000); os.setuid(1000); sys.path.insert(0, {python!r}); "
+            f"runpy.run_path({python + '/threads.py'!r}, run_name='__main__')")
+    return dataclasses.replace(ROWS_BY_NAME[PYTHON], command=("/usr/bin/python3", "-c", text.replace("{", "{{").replace("}", "}}")))
+
+
+@pytest.mark.limit(60)
+def test_an_app_that_executes_nothing_after_its_change_is_said(servers, directory, stage, put_into):
+    """It cannot be looked at, as its user neither. Its stop ends in time; no number is made up, and the cure is named."""
+    put_into(BOXES["docker, root"])
+    stop = hold_stop.measure(servers, Row(dropping_by_itself(stage), "direct", "root"), "lastcall", directory, stage)
+    report = valid(stop.report)
+    cure = "became uid 1000 and has executed nothing since, lastcall runs as 0; cure: user: 1000"
+    assert cure in str(report["unknown"]) and cure in log_of(directory), explain(stop, directory)
+    figures = [report["stop"][key] for key in ("in_flight", "finished", "aborted")]
+    figures += [target[key] for target in report["targets"] for key in ("handles", "leaked", "aborted")]
+    assert figures == [None] * len(figures), explain(stop, directory)
+    assert stop.code == 143 and stop.seconds < ROWS_BY_NAME[PYTHON].grace - 0.2, explain(stop, directory)
+
+
+@pytest.mark.limit(60)
+def test_the_cure_for_it(servers, directory, stage, put_into):
+    put_into(dataclasses.replace(BOXES["docker, SYS_PTRACE, app drops"], drops_to=None))
+    app = dropping_by_itself(stage)
+    stop = hold_stop.measure(servers, Row(app, "direct", "root"), "lastcall", directory, stage)
+    assert not faults(app, stop) and valid(stop.report)["unknown"] == [], explain(stop, directory)

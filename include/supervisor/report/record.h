@@ -135,7 +135,7 @@ struct record {
     unsigned unknown_count, unknown_lost;
     struct record_hook hooks[4];
     unsigned hook_count;
-    bool hidden_noted;        /* that some process of the app lets nobody see its connections: said once */
+    unsigned hidden_looks;    /* one after the other in which some process of the app let nobody see its connections */
     /* how it was said */
     bool query_text;
     int64_t leak_stale_us;
