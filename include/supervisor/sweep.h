@@ -34,6 +34,7 @@ struct farewell_of {
     uint32_t request;   /* ASKED */
     bool was_said;      /* our goodbye went out before it came to a command */
     bool early;         /* it was to be ended before the signal, while the app was frozen */
+    bool at_work;       /* early: it may have a request on its way, or still be at one */
 };
 
 struct sweep {
@@ -47,7 +48,8 @@ struct sweep {
 
 /* sweep.c: for the others of src/supervisor/ */
 void sweep_begin(struct supervisor *s);
-/* Before the signal, where no duplicate can be taken: the idle sessions of a frozen app are ended by command.
+/* Before the signal, where no duplicate can be taken: the idle sessions of a frozen app are ended by command, and those
+ * that were given up once they wait for the app's next word: the signal would take their transactions from them, too.
  * EVENT_SWEPT when all are answered, also when there is none, or when the app lives on after the signal. */
 void sweep_end_idle(struct supervisor *s);
 void sweep_watch(struct supervisor *s); /* each few milliseconds while duplicates are held */

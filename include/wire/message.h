@@ -239,12 +239,15 @@ struct message_end {
     uint32_t request;       /* a number that ENDED repeats */
     uint16_t target;
     uint8_t only_if_still_there; /* 1: first wait up to `linger_ms` for the session to end by itself */
-    uint8_t reserved;
+    uint8_t spare_busy;          /* 1: with it; what is then at work is told when it has done it, in time or never */
     uint32_t linger_ms, wait_ms;
     struct end_session sessions[];
 };
 
-enum ended_how { ENDED_UNKNOWN, ENDED_BY_ITSELF, ENDED_BY_COMMAND, ENDED_REFUSED, ENDED_STILL_THERE };
+enum ended_how {
+    ENDED_UNKNOWN, ENDED_BY_ITSELF, ENDED_BY_COMMAND, ENDED_REFUSED, ENDED_STILL_THERE,
+    ENDED_WHEN_IDLE, ENDED_IN_TRANSACTION /* by command, where spare_busy was asked for: what it was at right before */
+};
 struct message_ended {
     struct message_header header; /* count bytes of `how` follow, in the order of END's sessions */
     uint32_t request;

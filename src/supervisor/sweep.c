@@ -52,16 +52,23 @@ void sweep_begin_farewells(struct supervisor *s)
     sweep_watch_farewells(s, now_us);
 }
 
-/* Redis' sessions end with the stream, and a pooler's client without a transaction costs nobody anything. What was
- * given up may have a request on its way, which the server would still carry out: left alone unless it was answered. */
+/* Redis' sessions end with the stream, and a pooler's client without a transaction costs nobody anything. */
 static bool is_to_end_early(struct supervisor *s, const struct recorded_handle *handle)
 {
     const struct handle_row *row = &handle->last;
-    bool answered = !s->lifecycle.gave_up || (row->has_info && row->last_received_ms < row->last_sent_ms);
+    bool given_up = s->lifecycle.gave_up && (row->state == SESSION_IDLE || sweep_has_transaction(row));
     bool certain = row->known_by == KNOWN_EXACT || row->told_apart == 1;
     return handle->outcome == OUTCOME_OPEN && sweep_kind_of(s, handle) == TARGET_POSTGRES &&
-           row->state == SESSION_IDLE && row->session && certain && row->unacked_bytes == 0 && answered &&
+           (given_up || (row->state == SESSION_IDLE && row->unacked_bytes == 0)) && row->session && certain &&
            !sweep_duplicate_of(s, handle);
+}
+
+/* What was given up may have a request on its way, which the server would still carry out, app or no app: it has the
+ * time for it. One that waits for the app's next word loses nothing that the signal would not take from it. */
+static bool may_be_at_work(const struct supervisor *s, const struct handle_row *row)
+{
+    bool answered = row->has_info && row->last_received_ms < row->last_sent_ms && row->unacked_bytes == 0;
+    return s->lifecycle.gave_up && !(answered && row->state != SESSION_ACTIVE && row->state != SESSION_WAITING);
 }
 
 void sweep_end_idle(struct supervisor *s)
@@ -71,6 +78,7 @@ void sweep_end_idle(struct supervisor *s)
     make_places(s);
     for (unsigned i = 0; i < s->sweep.count; i++) {
         s->sweep.list[i].early = ends && is_to_end_early(s, &s->record.handles[i]);
+        s->sweep.list[i].at_work = s->sweep.list[i].early && may_be_at_work(s, &s->record.handles[i].last);
         farewell_step(s, i, s->sweep.list[i].early ? FAREWELL_TO_END : FAREWELL_OVER, now_us);
     }
     sweep_watch_farewells(s, now_us);

@@ -7,7 +7,7 @@
 #include "common/text.h"
 #include "supervisor/state.h"
 
-enum { LINGER_MS = 250, WAIT_MS = 1500 };
+enum { LINGER_MS = 250, WAIT_MS = 1500, LINGER_EARLY_MS = 50, WAIT_EARLY_MS = 80 };
 
 /* A pooler that works for a client is not told: its backend is, by the server behind it. */
 static bool ends_behind_pooler(const struct supervisor *s, const struct recorded_handle *handle)
@@ -42,7 +42,8 @@ static unsigned collect(struct supervisor *s, unsigned target, bool lingering, s
     unsigned count = 0;
     for (unsigned i = 0; i < s->sweep.count && count < WIRE_SESSIONS; i++) {
         struct recorded_handle *handle = &s->record.handles[i];
-        bool lingers = s->sweep.list[i].was_said || (!s->sweep.list[i].early && !sweep_duplicate_of(s, handle));
+        const struct farewell_of *farewell = &s->sweep.list[i];
+        bool lingers = farewell->early ? farewell->at_work : farewell->was_said || !sweep_duplicate_of(s, handle);
         if (s->sweep.list[i].step != FAREWELL_TO_END || end_target_of(s, handle) != target || lingers != lingering ||
             !can_be_ended(s, handle))
             continue;
@@ -52,14 +53,18 @@ static unsigned collect(struct supervisor *s, unsigned target, bool lingering, s
     return count;
 }
 
-/* A session whose app is gone may be ending by itself: it has a moment before it is told to. */
+/* A session whose app is gone may be ending by itself: it has a moment before it is told to. One whose app is frozen may
+ * be at work: it has a shorter one, and is told only once it waits for the app again. */
 static void ask_to_end(struct supervisor *s, unsigned target, bool lingering, int64_t now_us)
 {
     struct end_session sessions[WIRE_SESSIONS];
     unsigned who[WIRE_SESSIONS];
     unsigned count = collect(s, target, lingering, sessions, who);
+    bool early = s->lifecycle.phase == PHASE_ENDING;
+    unsigned linger_ms = !lingering ? 0 : early ? LINGER_EARLY_MS : LINGER_MS;
     struct agent_end end = {.request = s->sweep.request + 1, .target = target, .only_if_still_there = lingering,
-                            .linger_ms = lingering ? LINGER_MS : 0, .wait_ms = WAIT_MS, .sessions = sessions,
+                            .spare_busy = lingering && early, .linger_ms = linger_ms,
+                            .wait_ms = lingering && early ? WAIT_EARLY_MS : WAIT_MS, .sessions = sessions,
                             .count = count};
     if (count == 0 || agent_keeper_end(s->keeper, &end) < 0)
         return;
@@ -136,6 +141,18 @@ static void end_later(struct supervisor *s, unsigned i, const char *why, int64_t
     farewell_step(s, i, s->sweep.begun ? FAREWELL_TO_END : FAREWELL_OVER, now_us);
 }
 
+/* Right before it was told it was seen once more: its transaction may have been over by then, or have begun. */
+static enum ended_how take_last_state(struct recorded_handle *handle, enum ended_how how)
+{
+    if (how == ENDED_WHEN_IDLE)
+        handle->last.state = SESSION_IDLE;
+    else if (how == ENDED_IN_TRANSACTION)
+        handle->last.state = SESSION_IN_TRANSACTION;
+    else
+        return how;
+    return ENDED_BY_COMMAND;
+}
+
 void sweep_ended(void *supervisor, const struct message_ended *ended)
 {
     struct supervisor *s = supervisor;
@@ -145,7 +162,7 @@ void sweep_ended(void *supervisor, const struct message_ended *ended)
         struct farewell_of *farewell = &s->sweep.list[i];
         if (farewell->step != FAREWELL_ASKED || farewell->request != ended->request)
             continue;
-        enum ended_how how = (enum ended_how)ended->how[k++];
+        enum ended_how how = take_last_state(&s->record.handles[i], (enum ended_how)ended->how[k++]);
         enum outcome outcome = outcome_of(farewell, how, sweep_duplicate_of(s, &s->record.handles[i]) != NULL);
         if (outcome == OUTCOME_STILL_THERE && farewell->early)
             end_later(s, i, ended->why, now_us);

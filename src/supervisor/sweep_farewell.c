@@ -57,6 +57,13 @@ static bool may_be_anothers(const struct supervisor *s, unsigned i)
     return !certain && (s->lifecycle.gave_up || !ended_where_it_stood(s, i));
 }
 
+/* Its session was idle when the app had been frozen, and was ended before the app ran again. */
+static bool was_over_when_frozen(const struct supervisor *s, unsigned i)
+{
+    const struct recorded_handle *handle = &s->record.handles[i];
+    return s->sweep.list[i].early && handle->last.state == SESSION_IDLE && handle->outcome == OUTCOME_ENDED_BY_COMMAND;
+}
+
 /* What became of the transaction, now that the handle's outcome is known. One that began after the signal is counted
  * apart; without a duplicate nobody saw how an app that ran on ended it, or whether it began another. */
 static void settle_transaction(struct supervisor *s, unsigned i)
@@ -70,12 +77,15 @@ static void settle_transaction(struct supervisor *s, unsigned i)
         return;
     }
     bool cut = cut_transaction(s, i), busy = sweep_has_transaction(&handle->last);
+    if (handle->transaction == TRANSACTION_ABORTED)
+        return; /* settled before the signal already */
     if (cut && open)
         handle->transaction = TRANSACTION_ABORTED;
     else if (cut)
         handle->aborted_later = true;
     else if (open)
-        handle->transaction = handle->outcome == OUTCOME_CLOSED_BY_APP ? TRANSACTION_FINISHED : TRANSACTION_UNKNOWN;
+        handle->transaction = handle->outcome == OUTCOME_CLOSED_BY_APP || was_over_when_frozen(s, i)
+                                  ? TRANSACTION_FINISHED : TRANSACTION_UNKNOWN;
     else
         handle->unseen_later = unseen && (busy || !ended_where_it_stood(s, i));
 }

@@ -99,6 +99,7 @@ static const struct field_rule row_rules[] = {
 static const struct field_rule end_rules[] = {
     UNSIGNED(struct message_end, target, 0, WIRE_TARGETS - 1),
     FLAG(struct message_end, only_if_still_there),
+    FLAG(struct message_end, spare_busy),
     LAST_RULE,
 };
 
@@ -146,7 +147,7 @@ static const struct field_rule predecessor_ended_rules[] = {
 };
 
 static const struct field_rule how_rules[] = {
-    {0, sizeof(uint8_t), FIELD_UNSIGNED, ENDED_UNKNOWN, ENDED_STILL_THERE},
+    {0, sizeof(uint8_t), FIELD_UNSIGNED, ENDED_UNKNOWN, ENDED_IN_TRANSACTION},
     LAST_RULE,
 };
 

@@ -57,7 +57,7 @@ static void use_ended(const void *packet)
 {
     const struct message_ended *ended = packet;
     for (unsigned i = 0; i < ended->header.count; i++)
-        require(ended->how[i] <= ENDED_STILL_THERE);
+        require(ended->how[i] <= ENDED_IN_TRANSACTION);
     require(strlen(ended->why) < sizeof ended->why);
 }
 

@@ -73,7 +73,7 @@ static void make_end(void)
 static void make_ended(void)
 {
     struct message_ended *message = begin(sizeof *message + 3, MESSAGE_ENDED, 3);
-    message->how[2] = ENDED_STILL_THERE;
+    message->how[2] = ENDED_IN_TRANSACTION;
 }
 
 static void make_found(void)
@@ -238,8 +238,9 @@ static const struct wrong_field wrong_fields[] = {
     WRONG(make_rows, struct message_rows, owners_seen, 2),
     WRONG(make_end, struct message_end, target, WIRE_TARGETS),
     WRONG(make_end, struct message_end, only_if_still_there, 2),
+    WRONG(make_end, struct message_end, spare_busy, 2),
     WRONG(make_ended, struct message_ended, target, WIRE_TARGETS),
-    {make_ended, sizeof(struct message_ended) + 2, 1, ENDED_STILL_THERE + 1, "ended.how"},
+    {make_ended, sizeof(struct message_ended) + 2, 1, ENDED_IN_TRANSACTION + 1, "ended.how"},
     WRONG_ROW(pid, -2),
     WRONG_ROW(fd, -2),
     WRONG_ROW(local.family, ENDPOINT_UNIX + 1),

@@ -91,7 +91,7 @@ int agent_keeper_look(struct agent_keeper *keeper, uint32_t look, unsigned answe
 struct agent_end {
     uint32_t request;
     unsigned target;
-    bool only_if_still_there;
+    bool only_if_still_there, spare_busy;
     unsigned linger_ms, wait_ms;
     const struct end_session *sessions;
     size_t count; /* WIRE_SESSIONS at most */

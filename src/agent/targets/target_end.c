@@ -25,7 +25,8 @@ struct end_job {
     struct end_job *next;
     struct target *target;
     uint32_t request;
-    bool finished, seen[WIRE_SESSIONS];
+    bool finished, spare_busy, seen[WIRE_SESSIONS];
+    uint8_t state[WIRE_SESSIONS]; /* enum session_state, when it was last looked at */
     bool sent[WIRE_SESSIONS], commanded[WIRE_SESSIONS]; /* the command was sent; the server took it */
     int64_t linger_until_us, deadline_us, next_turn_us, pause_us;
     size_t count;
@@ -44,10 +45,22 @@ static bool job_is_settled(const struct end_job *job, size_t i)
     return job->how[i] != ENDED_UNKNOWN;
 }
 
+/* It has a request that is not answered. */
+static bool session_is_spared(const struct end_job *job, size_t i)
+{
+    uint8_t state = job->state[i];
+    return job->spare_busy && (state == SESSION_ACTIVE || state == SESSION_WAITING || state == SESSION_BLOCKED);
+}
+
+static bool session_is_to_be_told(const struct end_job *job, size_t i)
+{
+    return !job_is_settled(job, i) && !job->commanded[i] && !session_is_spared(job, i);
+}
+
 static bool job_must_command(const struct end_job *job)
 {
     for (size_t i = 0; i < job->count; i++)
-        if (!job_is_settled(job, i) && !job->commanded[i])
+        if (session_is_to_be_told(job, i))
             return true;
     return false;
 }
@@ -80,6 +93,8 @@ static const char *job_expiry_reason(const struct end_job *job, size_t i)
     const struct target *target = job->target;
     if (target->up != TARGET_UP && *target->why)
         return target->why;
+    if (job->seen[i] && session_is_spared(job, i))
+        return "it is at work, and was left to it";
     if (job->seen[i] && job->commanded[i])
         return "the server took the command, but the session has not ended yet";
     return "the server did not answer in time";
@@ -168,7 +183,7 @@ static void job_command(struct target *target, struct end_job *job)
     struct end_session sessions[WIRE_SESSIONS];
     job->turn_count = 0;
     for (size_t i = 0; i < job->count; i++) {
-        if (job_is_settled(job, i) || job->commanded[i])
+        if (!session_is_to_be_told(job, i))
             continue;
         sessions[job->turn_count] = job->sessions[i];
         job->turn[job->turn_count++] = (uint8_t)i;
@@ -194,15 +209,25 @@ void target_end_run(struct target *target, struct end_job *job)
     target->ops->ask(target->probe, false, &target->scratch);
 }
 
-static bool session_is_there(const struct session_table *table, const struct end_session *wanted)
+/* NULL: it is not there any more. */
+static const struct session *find_session(const struct session_table *table, const struct end_session *wanted)
 {
     for (size_t i = 0; i < table->count; i++) {
         const struct session *row = &table->rows[i];
         bool same_start = !wanted->session_start || !row->start || row->start == wanted->session_start;
         if (row->id == wanted->session && same_start)
-            return true;
+            return row;
     }
-    return false;
+    return NULL;
+}
+
+static enum ended_how how_commanded(const struct end_job *job, size_t i)
+{
+    if (!job->spare_busy)
+        return ENDED_BY_COMMAND;
+    return job->state[i] == SESSION_IDLE             ? ENDED_WHEN_IDLE
+           : job->state[i] == SESSION_IN_TRANSACTION ? ENDED_IN_TRANSACTION
+                                                     : ENDED_BY_COMMAND;
 }
 
 void target_end_polled(struct target *target, bool ok)
@@ -215,9 +240,12 @@ void target_end_polled(struct target *target, bool ok)
     for (size_t i = 0; i < job->count; i++) {
         if (job_is_settled(job, i))
             continue;
-        job->seen[i] = session_is_there(&target->scratch, &job->sessions[i]);
+        const struct session *session = find_session(&target->scratch, &job->sessions[i]);
+        job->seen[i] = session != NULL;
         if (!job->seen[i])
-            job->how[i] = job->sent[i] ? ENDED_BY_COMMAND : ENDED_BY_ITSELF;
+            job->how[i] = job->sent[i] ? how_commanded(job, i) : ENDED_BY_ITSELF;
+        if (session && !job->sent[i])
+            job->state[i] = session->state;
         some_went |= !job->seen[i];
     }
     job->pause_us = some_went ? POLL_FIRST_US : 2 * job->pause_us < POLL_LAST_US ? 2 * job->pause_us : POLL_LAST_US;
@@ -229,7 +257,7 @@ static void job_take_answer(struct end_job *job, size_t i, enum ended_how how)
 {
     job->commanded[i] = how == ENDED_BY_COMMAND;
     if (how == ENDED_BY_ITSELF && job->sent[i])
-        job->how[i] = ENDED_BY_COMMAND;
+        job->how[i] = how_commanded(job, i);
     else if (how != ENDED_BY_COMMAND)
         job->how[i] = how;
     job->sent[i] |= job->commanded[i];
@@ -318,6 +346,7 @@ int target_end_sessions(struct target *target, const struct message_end *message
     job->context = context;
     job->count = message->header.count;
     memcpy(job->sessions, message->sessions, job->count * sizeof *job->sessions);
+    job->spare_busy = message->spare_busy;
     job->linger_until_us = now + (message->only_if_still_there ? message->linger_ms * US_PER_MS : 0);
     job->deadline_us = job->linger_until_us + message->wait_ms * US_PER_MS;
     ev_timer_init(&job->timer, job_timer_fired, 0., 0.);

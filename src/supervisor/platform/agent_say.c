@@ -82,6 +82,7 @@ int agent_say_end(int fd, const struct agent_end *end)
         .request = end->request,
         .target = (uint16_t)end->target,
         .only_if_still_there = end->only_if_still_there,
+        .spare_busy = end->spare_busy,
         .linger_ms = end->linger_ms,
         .wait_ms = end->wait_ms,
     };

@@ -20,7 +20,7 @@ static struct target *target;
 
 /* What came back. */
 static int answers, ends;
-static bool in_call, destroy_in_answer, ask_in_answer;
+static bool in_call, destroy_in_answer, ask_in_answer, spare_busy;
 static struct {
     bool ok;
     size_t count;
@@ -53,6 +53,7 @@ static void setup(void)
     target = target_create(loop, &message, "lastcall-agent/test");
     ck_assert_ptr_nonnull(target);
     answers = ends = 0;
+    spare_busy = false;
     destroy_in_answer = ask_in_answer = false;
 }
 
@@ -112,7 +113,7 @@ static void end_sessions(uint32_t linger_ms, uint32_t wait_ms, const uint64_t *i
         struct message_end message;
         char room[sizeof(struct message_end) + WIRE_SESSIONS * sizeof(struct end_session)];
     } end = {.message = {.header.count = count, .request = 7, .only_if_still_there = linger_ms > 0,
-                         .linger_ms = linger_ms, .wait_ms = wait_ms}};
+                         .spare_busy = spare_busy, .linger_ms = linger_ms, .wait_ms = wait_ms}};
     for (uint16_t i = 0; i < count; i++)
         end.message.sessions[i] = (struct end_session){.session = ids[i]};
     in_call = true;
@@ -352,6 +353,48 @@ START_TEST(a_session_that_stays_gets_the_command_after_it_lingered)
     ck_assert_uint_eq(ended[0], ENDED_BY_COMMAND);
     ck_assert_uint_eq(ended[1], ENDED_BY_ITSELF);
     ck_assert_int_eq(server.kills, 1);
+}
+END_TEST
+
+/* 1 waits for the next word, 2 for a job. */
+START_TEST(a_session_at_work_is_spared_when_asked)
+{
+    server.list = "id=1 addr=10.0.0.1:1 name=a flags=N cmd=get\nid=2 addr=10.0.0.1:2 name=b flags=b cmd=blpop\n";
+    spare_busy = true;
+    end_sessions(40, 300, (uint64_t[]){1, 2}, 2);
+    run_until(&server.kills, 1);
+    server.list = "id=2 addr=10.0.0.1:2 name=b flags=b cmd=blpop\n";
+    run_until(&ends, 1);
+    ck_assert_uint_eq(ended[0], ENDED_WHEN_IDLE);
+    ck_assert_uint_eq(ended[1], ENDED_STILL_THERE);
+    ck_assert_str_eq(ended_why, "it is at work, and was left to it");
+    ck_assert_int_eq(server.kills, 1);
+}
+END_TEST
+
+START_TEST(a_session_at_work_is_told_when_it_is_done)
+{
+    server.list = "id=2 addr=10.0.0.1:2 name=b flags=b cmd=blpop\n";
+    spare_busy = true;
+    end_sessions(10, 2000, (uint64_t[]){2}, 1);
+    run_until(&server.lists, 8);
+    ck_assert_int_eq(server.kills, 0);
+    server.list = ONE;
+    run_until(&server.kills, 1);
+    server.list = "";
+    run_until(&ends, 1);
+    ck_assert_uint_eq(ended[0], ENDED_IN_TRANSACTION);
+}
+END_TEST
+
+START_TEST(all_at_work_are_spared)
+{
+    server.list = "id=2 addr=10.0.0.1:2 name=b flags=b cmd=blpop\n";
+    spare_busy = true;
+    end_sessions(40, 80, (uint64_t[]){2}, 1);
+    run_until(&ends, 1);
+    ck_assert_uint_eq(ended[0], ENDED_STILL_THERE);
+    ck_assert_int_eq(server.kills, 0);
 }
 END_TEST
 
@@ -596,6 +639,7 @@ int main(void)
         a_refused_connection_says_why_and_backs_off, a_refused_password_is_never_told,
         a_silent_server_is_not_connected_at_the_limit, destroyed_from_within_an_answer,
         destroyed_while_connecting_asking_and_ending, a_session_that_is_gone_before_its_time_ended_by_itself,
+        a_session_at_work_is_spared_when_asked, a_session_at_work_is_told_when_it_is_done, all_at_work_are_spared,
         a_session_that_stays_gets_the_command_after_it_lingered, a_session_that_outlives_its_command_is_still_there,
         all_sessions_are_commanded_in_one_turn, whether_it_is_gone_is_asked_soon_at_first,
         a_command_whose_answer_was_lost_counts, a_refused_command_says_why, of_a_server_that_is_gone_nothing_is_known,
