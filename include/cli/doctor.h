@@ -1,6 +1,6 @@
-/* What `lastcall doctor` finds: a row a thing. cli/doctor.c fills the rows from here (doctor_here.c), from the platform
- * (doctor_place.c) and from what `lastcall-agent --probe` told (doctor_agent.c, doctor_targets.c), and prints them
- * (doctor_print.c). */
+/* What `lastcall doctor` finds: a row a thing. cli/doctor.c fills the rows from here (doctor_here.c, doctor_user.c),
+ * from the platform (doctor_place.c) and from what `lastcall-agent --probe` told (doctor_agent.c, doctor_targets.c),
+ * and prints them (doctor_print.c). */
 #ifndef CLI_DOCTOR_H
 #define CLI_DOCTOR_H
 
@@ -78,6 +78,10 @@ void doctor_prescribe(const struct doctor *doctor, struct doctor_row *row, const
 /* ---- doctor_here.c: tries the hands, the freeze and the control socket on a child of its own ---- */
 
 void doctor_try_here(struct doctor *doctor, const struct config *config);
+
+/* ---- doctor_user.c: apps that become another user, tried on a child; and the app of a lastcall that runs here ---- */
+
+void doctor_try_user(struct doctor *doctor);
 
 /* ---- doctor_agent.c: runs `lastcall-agent --probe` ---- */
 

@@ -74,6 +74,7 @@ static void examine(struct doctor *doctor, const struct config *config)
     supervisor_check(config, add_missing, doctor);
     doctor_look_around(doctor);
     doctor_try_here(doctor, config);
+    doctor_try_user(doctor);
     doctor_judge_grace(doctor, config->grace_period_us);
     examine_servers(doctor, config, agent);
 }

@@ -13,6 +13,8 @@ from runner import stage_for_everyone  # noqa: E402
 from servers import Servers  # noqa: E402
 
 LIMIT_S = 60
+# Containers with the capabilities that runtimes leave to root take root; an ordinary user's run has them not.
+collect_ignore = [] if os.geteuid() == 0 else ["test_boxes.py"]
 skipped = []
 
 

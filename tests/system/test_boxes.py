@@ -4,6 +4,7 @@ Pairwise: each kind of box with two apps or more, each app in boxes of each prof
 those of the hold table, their stops measured as there; what runs bare beside them runs outside of a box, where nothing
 is in its way."""
 import dataclasses
+import json
 import os
 import shutil
 
@@ -14,7 +15,8 @@ from boxes import Box, BoxRun
 from hold_rows import APPS, Row, faults
 from hold_stage import Stage
 from reports import valid
-from runner import Run
+from runner import Run, children, status
+from servers import wait_until
 
 PTRACE = {"hands": "ptrace"}
 USER = {"uid": 10001}
@@ -151,3 +153,36 @@ def test_the_cure_for_it(servers, directory, stage, put_into):
     app = dropping_by_itself(stage)
     stop = hold_stop.measure(servers, Row(app, "direct", "root"), "lastcall", directory, stage)
     assert not faults(app, stop) and valid(stop.report)["unknown"] == [], explain(stop, directory)
+
+
+# -- what the doctor says, run in the same box as `docker exec` does it ---------------------------------------------------
+
+
+def doctor_in(box, app, directory, stage):
+    """(exit code, rows by name) beside a lastcall whose app runs as uid 1000."""
+    lastcall = stage.path("lastcall")
+    with BoxRun(box, [stage.directory], [lastcall, "--", *app], directory) as run:
+        wait_until(lambda: [pid for pid in children(run.pid) if status(pid, "Uid").startswith("1000")], 5, "it has dropped")
+        code, out, err = run.exec([lastcall, "doctor", "-o", "json"])
+        assert err == "", err
+        return code, {row["what"]: row for row in json.loads(out)["rows"]}
+
+
+def test_the_doctor_tells_of_an_app_that_dropped(directory, stage):
+    box = BOXES["docker, app drops"]
+    code, rows = doctor_in(box, [*box.app_prefix(), "sleep", "60"], directory, stage)
+    assert rows["app"]["answer"] == "yes", rows["app"]
+    assert rows["app"]["detail"] == "it runs as uid 1000 and lastcall (pid 1) as 0: seen as that user"
+    assert rows["other user"]["detail"].endswith("is seen: as that user, for a moment"), rows["other user"]
+    assert rows["hands"]["detail"] == "ptrace (pidfd_getfd is refused)" and rows["sockets"]["detail"] == "sock_diag"
+    assert code == 0, rows
+
+
+def test_the_doctor_tells_of_an_app_that_cannot_be_looked_at(directory, stage):
+    hides = "import os, time; os.setgroups([]); os.setgid(1000); os.setuid(1000); time.sleep(60)"
+    code, rows = doctor_in(BOXES["docker, root"], ["/usr/bin/python3", "-c", hides], directory, stage)
+    assert code == 1 and rows["app"]["answer"] == "no" and rows["app"]["needed"], rows["app"]
+    assert "became uid 1000 and has executed nothing since, lastcall runs as 0" in rows["app"]["detail"]
+    assert {"where": "environment", "line": "LASTCALL_USER=1000:1000"} in rows["app"]["cures"], rows["app"]
+    code, rows = doctor_in(BOXES["docker, SYS_PTRACE, app drops"], ["/usr/bin/python3", "-c", hides], directory, stage)
+    assert code == 0 and rows["app"]["answer"] == "yes" and "SYS_PTRACE" in rows["other user"]["detail"], rows
