@@ -12,6 +12,12 @@
 
 enum { UNCHANGED = -1, TRIES = 100 };
 
+#ifdef SYS_setresuid32 /* where the plain ones take 16 bits */
+enum { SET_UID = SYS_setresuid32, SET_GID = SYS_setresgid32, SET_FS_UID = SYS_setfsuid32, SET_FS_GID = SYS_setfsgid32 };
+#else
+enum { SET_UID = SYS_setresuid, SET_GID = SYS_setresgid, SET_FS_UID = SYS_setfsuid, SET_FS_GID = SYS_setfsgid };
+#endif
+
 /* -- who is who ---------------------------------------------------------------------------------------------------- */
 
 static int read_owner(pid_t pid, const char *file, struct stat *st)
@@ -39,6 +45,9 @@ static bool is_dumpable(pid_t pid, uid_t uid)
     return uid == 0 || read_owner(pid, "/status", &st) < 0 || st.st_uid == uid;
 }
 
+static const unsigned long long to_touch = 1ULL << CAP_SYS_PTRACE;
+static const unsigned long long to_change = 1ULL << CAP_SETUID | 1ULL << CAP_SETGID;
+
 static bool has_capabilities(unsigned long long wanted)
 {
     struct __user_cap_header_struct head = {_LINUX_CAPABILITY_VERSION_3, 0};
@@ -49,8 +58,10 @@ static bool has_capabilities(unsigned long long wanted)
     return (effective & wanted) == wanted;
 }
 
-static const unsigned long long to_touch = 1ULL << CAP_SYS_PTRACE;
-static const unsigned long long to_change = 1ULL << CAP_SETUID | 1ULL << CAP_SETGID;
+static bool can_change(void)
+{
+    return has_capabilities(to_change) && !has_capabilities(to_touch);
+}
 
 /* -- the change ---------------------------------------------------------------------------------------------------- */
 
@@ -78,20 +89,20 @@ static void restore_attributes(const struct as_user *as)
 /* The ids of files last: with them go capabilities. */
 static bool take(const struct as_user *as)
 {
-    if (as->what == AS_USER_TO_TOUCH && (set_real(SYS_setresgid, as->gid, as->own_gid) < 0 ||
-                                         set_real(SYS_setresuid, as->uid, as->own_uid) < 0))
+    if (as->what == AS_USER_TO_TOUCH && (set_real(SET_GID, as->gid, as->own_gid) < 0 ||
+                                         set_real(SET_UID, as->uid, as->own_uid) < 0))
         return false;
-    return set_fs(SYS_setfsgid, as->gid) && set_fs(SYS_setfsuid, as->uid);
+    return set_fs(SET_FS_GID, as->gid) && set_fs(SET_FS_UID, as->uid);
 }
 
 /* The ids of files first: setresuid(2) would set them as well, and not raise the capabilities again that went with
  * them. */
 static bool give_back(const struct as_user *as)
 {
-    unsigned lacking = !set_fs(SYS_setfsuid, as->own_uid) + !set_fs(SYS_setfsgid, as->own_gid);
+    unsigned lacking = !set_fs(SET_FS_UID, as->own_uid) + !set_fs(SET_FS_GID, as->own_gid);
     if (as->what == AS_USER_TO_TOUCH)
-        lacking += (set_real(SYS_setresuid, as->own_uid, as->own_uid) < 0) +
-                   (set_real(SYS_setresgid, as->own_gid, as->own_gid) < 0);
+        lacking += (set_real(SET_UID, as->own_uid, as->own_uid) < 0) +
+                   (set_real(SET_GID, as->own_gid, as->own_gid) < 0);
     return lacking == 0;
 }
 
@@ -125,7 +136,7 @@ static void change_to(struct as_user *as, uid_t uid, gid_t gid, enum as_user_for
         finish(as);
     as->own_uid = geteuid();
     as->own_gid = getegid();
-    if ((uid == as->own_uid && gid == as->own_gid) || has_capabilities(to_touch) || !has_capabilities(to_change))
+    if (uid == as->own_uid && gid == as->own_gid)
         return;
     as->uid = uid;
     as->gid = gid;
@@ -138,7 +149,8 @@ void as_user_of(struct as_user *as, pid_t pid, enum as_user_for what)
     int error = errno;
     uid_t uid;
     gid_t gid;
-    if ((as->pid != pid || (as->on && as->what != what)) && as_user_read_ids(pid, &uid, &gid) == 0) {
+    bool asked = as->pid == pid && !(as->on && as->what != what);
+    if (!asked && (as->on || can_change()) && as_user_read_ids(pid, &uid, &gid) == 0) {
         change_to(as, uid, gid, what);
         as->pid = pid;
     }
