@@ -15,8 +15,9 @@
 
 enum as_user_for {
     AS_USER_TO_LOOK,  /* PTRACE_MODE_READ_FSCREDS: /proc/PID/fd, fdinfo, syscall */
-    AS_USER_TO_TOUCH  /* and PTRACE_MODE_ATTACH_REALCREDS: ptrace(2), pidfd_getfd(2), process_vm_readv(2). The process
+    AS_USER_TO_TOUCH, /* and PTRACE_MODE_ATTACH_REALCREDS: ptrace(2), pidfd_getfd(2), process_vm_readv(2). The process
                        * may signal us meanwhile: our real uid is its own. */
+    AS_USER_TO_SIGNAL /* the same, where CAP_KILL is what is missing */
 };
 
 /* struct as_user as _cleanup_as_user_ = {0}: given back when it goes out of scope. */
@@ -32,12 +33,16 @@ struct as_user {
 #define _cleanup_as_user_ __attribute__((cleanup(as_user_end)))
 
 /* Counts as the user of process or thread `pid` from here on; of one after another, as often as wanted. Where that is
- * not needed (the same user, CAP_SYS_PTRACE) or cannot be done, nothing changes, and what follows is refused as it
+ * not needed (the same user, CAP_SYS_PTRACE, CAP_KILL) or cannot be done, nothing changes, and what follows is refused as it
  * would have been. Costs at most a stat(2) then (2 us); some 15 calls when it is needed (20 us). Keeps errno. */
 void as_user_of(struct as_user *as, pid_t pid, enum as_user_for what);
 
 /* Gives it back; when nothing was taken, does nothing. Keeps errno. */
 void as_user_end(struct as_user *as);
+
+/* kill(2), as the user of `pid` when it is refused else: root without CAP_KILL ("cap_drop: ALL", and SETUID and SETGID
+ * for gosu) may not signal another user's process either. */
+int as_user_kill(pid_t pid, int signo);
 
 /* Whether something is known that keeps us from looking at `pid`, as_user_of() or not: then it stands in text, with
  * what helps, in at most 160 bytes. Else text stays as it was. Not to be asked while we count as somebody else. */

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <linux/capability.h>
+#include <signal.h>
 #include <stdio.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
@@ -45,7 +46,7 @@ static bool is_dumpable(pid_t pid, uid_t uid)
     return uid == 0 || read_owner(pid, "/status", &st) < 0 || st.st_uid == uid;
 }
 
-static const unsigned long long to_touch = 1ULL << CAP_SYS_PTRACE;
+static const unsigned long long to_touch = 1ULL << CAP_SYS_PTRACE, to_signal = 1ULL << CAP_KILL;
 static const unsigned long long to_change = 1ULL << CAP_SETUID | 1ULL << CAP_SETGID;
 
 static bool has_capabilities(unsigned long long wanted)
@@ -58,9 +59,9 @@ static bool has_capabilities(unsigned long long wanted)
     return (effective & wanted) == wanted;
 }
 
-static bool can_change(void)
+static bool must_change(enum as_user_for what)
 {
-    return has_capabilities(to_change) && !has_capabilities(to_touch);
+    return !has_capabilities(what == AS_USER_TO_SIGNAL ? to_signal : to_touch) && has_capabilities(to_change);
 }
 
 /* -- the change ---------------------------------------------------------------------------------------------------- */
@@ -89,8 +90,8 @@ static void restore_attributes(const struct as_user *as)
 /* The ids of files last: with them go capabilities. */
 static bool take(const struct as_user *as)
 {
-    if (as->what == AS_USER_TO_TOUCH && (set_real(SET_GID, as->gid, as->own_gid) < 0 ||
-                                         set_real(SET_UID, as->uid, as->own_uid) < 0))
+    if (as->what != AS_USER_TO_LOOK && (set_real(SET_GID, as->gid, as->own_gid) < 0 ||
+                                        set_real(SET_UID, as->uid, as->own_uid) < 0))
         return false;
     return set_fs(SET_FS_GID, as->gid) && set_fs(SET_FS_UID, as->uid);
 }
@@ -100,7 +101,7 @@ static bool take(const struct as_user *as)
 static bool give_back(const struct as_user *as)
 {
     unsigned lacking = !set_fs(SET_FS_UID, as->own_uid) + !set_fs(SET_FS_GID, as->own_gid);
-    if (as->what == AS_USER_TO_TOUCH)
+    if (as->what != AS_USER_TO_LOOK)
         lacking += (set_real(SET_UID, as->own_uid, as->own_uid) < 0) +
                    (set_real(SET_GID, as->own_gid, as->own_gid) < 0);
     return lacking == 0;
@@ -150,7 +151,7 @@ void as_user_of(struct as_user *as, pid_t pid, enum as_user_for what)
     uid_t uid;
     gid_t gid;
     bool asked = as->pid == pid && !(as->on && as->what != what);
-    if (!asked && (as->on || can_change()) && as_user_read_ids(pid, &uid, &gid) == 0) {
+    if (!asked && (as->on || must_change(what)) && as_user_read_ids(pid, &uid, &gid) == 0) {
         change_to(as, uid, gid, what);
         as->pid = pid;
     }
@@ -164,6 +165,16 @@ void as_user_end(struct as_user *as)
         finish(as);
     as->pid = 0;
     errno = error;
+}
+
+int as_user_kill(pid_t pid, int signo)
+{
+    int done = kill(pid, signo);
+    if (done == 0 || errno != EPERM)
+        return done;
+    struct as_user as _cleanup_as_user_ = {0};
+    as_user_of(&as, pid < 0 ? -pid : pid, AS_USER_TO_SIGNAL);
+    return kill(pid, signo);
 }
 
 /* -- what is in the way -------------------------------------------------------------------------------------------- */

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/as_user.h"
 #include "common/clock.h"
 #include "common/fd.h"
 #include "common/log.h"
@@ -105,7 +106,7 @@ static void act_signal(struct supervisor *s)
     children_plan(s, signo);
     unsigned told = delivery_send(&s->delivery, signo);
     if (told == 0 && !s->main_ended) /* nobody could be chosen: the main process in any case */
-        told = kill(s->app_pid, signo) == 0;
+        told = as_user_kill(s->app_pid, signo) == 0;
     if (s->delivery.handed_on_to)
         log_info("%s goes to pid %d, too: the main process only waits for it", signal_name(signo),
                  s->delivery.handed_on_to);
@@ -116,7 +117,7 @@ static void act_signal(struct supervisor *s)
     }
     for (unsigned i = 0; i < s->delivery.count; i++) {
         freeze_release(&s->freeze, s->delivery.pids[i]);
-        kill(s->delivery.pids[i], SIGCONT); /* one that somebody else had stopped would keep the signal pending */
+        as_user_kill(s->delivery.pids[i], SIGCONT); /* one that somebody else had stopped would keep the signal pending */
     }
 }
 
@@ -139,7 +140,7 @@ static void act_signal_rest(struct supervisor *s)
     if (process_tree_read(&s->tree, getpid(), children_agent(s)) < 0)
         return;
     for (size_t i = 0; i < s->tree.count; i++)
-        kill(s->tree.pids[i], signo);
+        as_user_kill(s->tree.pids[i], signo);
     log_info("%s sent to %zu processes that are left", signal_name(signo), s->tree.count);
 }
 

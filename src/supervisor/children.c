@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include "common/as_user.h"
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/signals.h"
@@ -103,9 +104,9 @@ void children_kill(struct supervisor *s)
 {
     int64_t began_us = clock_cpu_us();
     if (read_tree(s) < 0 && !s->main_ended)
-        kill(s->app_pid, SIGKILL);
+        as_user_kill(s->app_pid, SIGKILL);
     for (size_t i = 0; i < s->tree.count; i++)
-        kill(s->tree.pids[i], SIGKILL);
+        as_user_kill(s->tree.pids[i], SIGKILL);
     note_pass(s, began_us);
 }
 
@@ -244,7 +245,7 @@ static void forward(struct supervisor *s, const struct taken_signal *taken)
     }
     if (meant != signo)
         log_debug("%s is %s by stop.map", signal_name(signo), meant ? signal_name(meant) : "swallowed");
-    if (meant && kill(group ? -s->app_pid : s->app_pid, meant) < 0 && errno != ESRCH)
+    if (meant && as_user_kill(group ? -s->app_pid : s->app_pid, meant) < 0 && errno != ESRCH)
         log_warning("cannot forward %s: %m", signal_name(meant));
 }
 

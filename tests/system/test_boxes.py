@@ -11,7 +11,7 @@ import shutil
 import pytest
 
 import hold_stop
-from boxes import Box, BoxRun
+from boxes import DOCKERS_MORE, ROOT_CAPABILITIES, Box, BoxRun
 from hold_rows import APPS, Row, faults
 from hold_stage import Stage
 from reports import valid
@@ -25,6 +25,9 @@ BOXES = {box.name: box for box in (
     Box("docker, user", **PTRACE, **USER),
     Box("docker, user, read-only", **PTRACE, **USER, read_only=True),
     Box("docker, app drops", **PTRACE, drops_to=1000),
+    # cap_drop: [ALL], cap_add: [SETUID, SETGID]: what images with gosu are told to run with
+    Box("docker, few capabilities, app drops", **PTRACE, drops_to=1000,
+        without=tuple(name for name in (*ROOT_CAPABILITIES, *DOCKERS_MORE) if name not in ("SETUID", "SETGID"))),
     Box("docker, SYS_PTRACE, app drops", more=("SYS_PTRACE",), drops_to=1000),
     Box("podman, root", "podman"),
     Box("podman, user, read-only", "podman", **USER, read_only=True),
@@ -46,6 +49,8 @@ TABLE = (  # box, app, route, stops
     ("docker, app drops", PYTHON, "tls", TWICE),
     ("docker, app drops", FLOWS, "direct", TWICE),
     ("docker, app drops", PGBENCH, "pgbouncer-transaction", 1),
+    ("docker, few capabilities, app drops", PYTHON, "direct", 1),
+    ("docker, few capabilities, app drops", PGBENCH, "tls", 1),
     ("docker, SYS_PTRACE, app drops", C, "direct", 1),
     ("podman, root", C, "pgbouncer-session", 1),
     ("podman, user, read-only", PGBENCH, "direct", 1),

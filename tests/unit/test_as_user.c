@@ -145,6 +145,28 @@ START_TEST(touches_and_is_itself_again)
 }
 END_TEST
 
+START_TEST(signals)
+{
+    uint64_t inode;
+    lose(CAP_KILL);
+    struct self before = begin();
+    struct app app = app_start(drop_as_gosu, SOMEBODY, &inode);
+    if (_i == 1)
+        lose(CAP_SETUID);
+    ck_assert(kill(app.child.pid, SIGUSR1) < 0 && errno == EPERM);
+    if (_i == 1) {
+        ck_assert(as_user_kill(app.child.pid, SIGUSR1) < 0 && errno == EPERM);
+        return; /* it ends with us */
+    }
+    ck_assert_int_eq(as_user_kill(app.child.pid, SIGUSR1), 0);
+    ck_assert_unchanged(&before);
+    int status;
+    ck_assert_int_eq(waitpid(app.child.pid, &status, 0), app.child.pid);
+    ck_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGUSR1);
+    ck_assert(as_user_kill(app.child.pid, SIGUSR1) < 0 && errno == ESRCH);
+}
+END_TEST
+
 START_TEST(duplicates)
 {
     uint64_t inode;
@@ -321,6 +343,7 @@ int main(void)
     if (getuid() == 0) {
         tcase_add_test(all, looks_and_is_itself_again);
         tcase_add_test(all, touches_and_is_itself_again);
+        tcase_add_loop_test(all, signals, 0, 2);
         tcase_add_loop_test(all, duplicates, 0, 2);
         tcase_add_test(all, one_after_another);
         tcase_add_test(all, other_threads_stay_who_they_are);

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/syscall.h>
 
+#include "common/as_user.h"
 #include "common/fd.h"
 #include "common/signals.h"
 
@@ -352,7 +353,7 @@ unsigned delivery_send(const struct delivery *delivery, int signo)
     unsigned sent = 0;
 
     for (unsigned i = 0; i < delivery->count; i++)
-        sent += kill(delivery->pids[i], signo) == 0;
+        sent += as_user_kill(delivery->pids[i], signo) == 0;
     return sent;
 }
 

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/as_user.h"
 #include "common/clock.h"
 #include "common/fd.h"
 
@@ -146,7 +147,7 @@ static int stop_one(struct freeze *freeze, pid_t pid, bool is_ours)
 {
     if (!is_ours && add_ours(freeze, pid) == -1)
         return -1;
-    return kill(pid, SIGSTOP) == -1 && errno != ESRCH ? -1 : 0;
+    return as_user_kill(pid, SIGSTOP) == -1 && errno != ESRCH ? -1 : 0;
 }
 
 #define _cleanup_tree_ __attribute__((cleanup(process_tree_finish)))
@@ -264,7 +265,7 @@ bool freeze_is_too_slow(const struct freeze *freeze)
 void freeze_end(struct freeze *freeze)
 {
     for (size_t i = freeze->tree.count; i > 0; i--)
-        kill(freeze->tree.pids[i - 1], SIGCONT);
+        as_user_kill(freeze->tree.pids[i - 1], SIGCONT);
     freeze->tree.count = 0;
     freeze->stopped_before_count = 0;
     freeze->on = false;
@@ -277,7 +278,7 @@ void freeze_release(struct freeze *freeze, pid_t pid)
 
     if (tree->count == 0 || !is_among(tree->pids, tree->count, pid, &hint))
         return;
-    kill(pid, SIGCONT);
+    as_user_kill(pid, SIGCONT);
     memmove(&tree->pids[hint - 1], &tree->pids[hint], (tree->count - hint) * sizeof *tree->pids);
     tree->count--;
 }
