@@ -4,8 +4,9 @@
  * gid where the kernel compares them (ptrace(2), "Ptrace access mode checking"), and gives them back.
  *
  * Only the calling thread changes, and its effective uid never does: it keeps its capabilities, but those over files
- * (CAP_CHOWN … CAP_FSETID, setfsuid(2)). So nothing belongs between the two calls but what needs them; no log line, no
- * file of our own. Meant for a program whose real, effective and saved ids are one and the same. */
+ * (CAP_CHOWN and others, setfsuid(2)). So nothing belongs between the two calls but what needs them; no log line, no
+ * file of our own, and no second one: within the one nothing is taken by another. Meant for a program whose real,
+ * effective and saved ids are one and the same. */
 #ifndef COMMON_AS_USER_H
 #define COMMON_AS_USER_H
 
@@ -33,8 +34,8 @@ struct as_user {
 #define _cleanup_as_user_ __attribute__((cleanup(as_user_end)))
 
 /* Counts as the user of process or thread `pid` from here on; of one after another, as often as wanted. Where that is
- * not needed (the same user, CAP_SYS_PTRACE, CAP_KILL) or cannot be done, nothing changes, and what follows is refused as it
- * would have been. Costs at most a stat(2) then (2 us); some 15 calls when it is needed (20 us). Keeps errno. */
+ * not needed (the same user, CAP_SYS_PTRACE, CAP_KILL) or cannot be done, nothing changes, and what follows is refused
+ * as it would have been. Costs at most a stat(2) then (2 us); some 15 calls when it is needed (20 us). Keeps errno. */
 void as_user_of(struct as_user *as, pid_t pid, enum as_user_for what);
 
 /* Gives it back; when nothing was taken, does nothing. Keeps errno. */

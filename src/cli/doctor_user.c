@@ -89,8 +89,9 @@ static void try_somebody(struct doctor *doctor)
                    as_user ? ": as that user, for a moment" : ", by CAP_SYS_PTRACE");
     } else {
         as_user_find_obstacle(pid, why, sizeof why);
-        say_unseen(doctor, doctor_add(doctor, DOCTOR_PART, "other user", "", "an app that becomes another user (setpriv, "
-                                      "gosu) is not seen: %s", why), "NAME");
+        struct doctor_row *row = doctor_add(doctor, DOCTOR_PART, "other user", "",
+                                            "an app that becomes another user (setpriv, gosu) is not seen: %s", why);
+        say_unseen(doctor, row, "NAME");
     }
     doctor->rows[doctor->count - 1].needed = false; /* most do not */
     kill(pid, SIGKILL);
@@ -122,14 +123,13 @@ static bool judge_process(struct doctor *doctor, pid_t lastcall, pid_t pid, uid_
     if (is_agent(pid) || as_user_read_ids(pid, &uid, &gid) < 0)
         return false;
     snprintf(user, sizeof user, "%u:%u", uid, gid);
-    if (as_user_find_obstacle(pid, why, sizeof why))
-        say_unseen(doctor, doctor_add(doctor, DOCTOR_NO, "app", "", "of the lastcall with pid %d: %s", lastcall, why), user);
+    bool hides = as_user_find_obstacle(pid, why, sizeof why);
+    if (hides)
+        say_unseen(doctor, doctor_add(doctor, DOCTOR_NO, "app", "", "of lastcall (pid %d): %s", lastcall, why), user);
     else if (uid != own)
-        doctor_add(doctor, DOCTOR_YES, "app", "", "it runs as uid %u and lastcall (pid %d) as %u: seen as that user", uid,
-                   lastcall, own);
-    else
-        return false;
-    return true;
+        doctor_add(doctor, DOCTOR_YES, "app", "", "it runs as uid %u and lastcall (pid %d) as %u: seen as that user",
+                   uid, lastcall, own);
+    return hides || uid != own;
 }
 
 /* The first process of it that runs as another user, or hides. */

@@ -64,6 +64,9 @@ static bool must_change(enum as_user_for what)
     return !has_capabilities(what == AS_USER_TO_SIGNAL ? to_signal : to_touch) && has_capabilities(to_change);
 }
 
+/* The thread is somebody else already: another one's turn comes after that. */
+static _Thread_local bool is_changed;
+
 /* -- the change ---------------------------------------------------------------------------------------------------- */
 
 static long set_real(long call, unsigned real, unsigned others)
@@ -113,7 +116,7 @@ static void finish(struct as_user *as)
     for (int i = 0; i < TRIES && !give_back(as); i++)
         continue;
     restore_attributes(as);
-    as->on = false;
+    as->on = is_changed = false;
 }
 
 static void begin(struct as_user *as)
@@ -121,6 +124,7 @@ static void begin(struct as_user *as)
     as->dumpable = prctl(PR_GET_DUMPABLE) == 1;
     as->death_signal = 0;
     prctl(PR_GET_PDEATHSIG, &as->death_signal);
+    is_changed = true;
     if (take(as)) {
         as->on = true;
         restore_attributes(as);
@@ -137,7 +141,7 @@ static void change_to(struct as_user *as, uid_t uid, gid_t gid, enum as_user_for
         finish(as);
     as->own_uid = geteuid();
     as->own_gid = getegid();
-    if (uid == as->own_uid && gid == as->own_gid)
+    if (is_changed || (uid == as->own_uid && gid == as->own_gid))
         return;
     as->uid = uid;
     as->gid = gid;
@@ -182,8 +186,8 @@ int as_user_kill(pid_t pid, int signo)
 static void say_not_dumpable(pid_t pid, uid_t uid, uid_t own, char *text, size_t size)
 {
     if (uid == own)
-        snprintf(text, size, "process %d is not dumpable (prctl(2); or nobody may read its program); cure: add SYS_PTRACE",
-                 pid);
+        snprintf(text, size, "process %d is not dumpable (prctl(2); or nobody may read its program); cure: "
+                 "add SYS_PTRACE", pid);
     else
         snprintf(text, size, "process %d became uid %u and has executed nothing since, lastcall runs as %u; cure: "
                  "user: %u, or change it with setpriv, or add SYS_PTRACE", pid, uid, own, uid);
@@ -199,7 +203,7 @@ bool as_user_find_obstacle(pid_t pid, char *text, size_t size)
     if (hidden)
         say_not_dumpable(pid, uid, own, text, size);
     else if (other && !has_capabilities(to_change))
-        snprintf(text, size, "process %d runs as %u:%u, lastcall as %u:%u without SETUID and SETGID; cure: user: %u:%u, "
-                 "or add these, or SYS_PTRACE", pid, uid, gid, own, own_gid, uid, gid);
+        snprintf(text, size, "process %d runs as %u:%u, lastcall as %u:%u without SETUID and SETGID; cure: "
+                 "user: %u:%u, or add these, or SYS_PTRACE", pid, uid, gid, own, own_gid, uid, gid);
     return hidden || (other && !has_capabilities(to_change));
 }

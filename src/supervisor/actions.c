@@ -117,7 +117,8 @@ static void act_signal(struct supervisor *s)
     }
     for (unsigned i = 0; i < s->delivery.count; i++) {
         freeze_release(&s->freeze, s->delivery.pids[i]);
-        as_user_kill(s->delivery.pids[i], SIGCONT); /* one that somebody else had stopped would keep the signal pending */
+        /* One that somebody else had stopped would keep the signal pending. */
+        as_user_kill(s->delivery.pids[i], SIGCONT);
     }
 }
 

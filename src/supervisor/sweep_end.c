@@ -53,8 +53,8 @@ static unsigned collect(struct supervisor *s, unsigned target, bool lingering, s
     return count;
 }
 
-/* A session whose app is gone may be ending by itself: it has a moment before it is told to. One whose app is frozen may
- * be at work: it has a shorter one, and is told only once it waits for the app again. */
+/* A session whose app is gone may be ending by itself: it has a moment before it is told to. One whose app is frozen
+ * may be at work: it has a shorter one, and is told only once it waits for the app again. */
 static void ask_to_end(struct supervisor *s, unsigned target, bool lingering, int64_t now_us)
 {
     struct end_session sessions[WIRE_SESSIONS];

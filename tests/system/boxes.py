@@ -26,7 +26,8 @@ ADMINISTRATION = """acct add_key bpf clock_settime delete_module fanotify_init f
     request_key settimeofday swapoff swapon userfaultfd vhangup""".split()
 NAMESPACES = """fsconfig fsmount fsopen fspick mount mount_setattr move_mount open_tree pivot_root setns umount
     umount2 unshare""".split()
-DOCKERS = "get_mempolicy io_uring_enter io_uring_register io_uring_setup keyctl mbind set_mempolicy syslog".split()
+IO_URING = "io_uring_enter io_uring_register io_uring_setup".split()
+DOCKERS = [*IO_URING, *"get_mempolicy keyctl mbind set_mempolicy syslog".split()]
 OF_PTRACE = "kcmp pidfd_getfd process_madvise".split()  # allowed by Docker with CAP_SYS_PTRACE in the bounding set
 CLONE_NEW = [1 << bit for bit in (17, 25, 26, 27, 28, 29, 30)]
 NUMBERS = itertools.count(1)
@@ -54,7 +55,7 @@ def dockers_rules(capabilities):
 def podmans_rules(capabilities):
     """Podman 4, CRI-O: namespaces are the kernel's affair, and pidfd_getfd(2) is allowed."""
     ptrace = [] if "SYS_PTRACE" in capabilities else ["kcmp", "process_madvise"]
-    return [refuse([*ADMINISTRATION, *ptrace]), refuse(["io_uring_enter", "io_uring_register", "io_uring_setup"], ENOSYS),
+    return [refuse([*ADMINISTRATION, *ptrace]), refuse(IO_URING, ENOSYS),
             refuse(["socket"], EINVAL, when(0, AF_NETLINK), when(2, NETLINK_AUDIT))]
 
 
@@ -137,7 +138,8 @@ def config_of(box, argv, environment, root, directory, shared):
             "terminal": False, "args": argv, "cwd": directory, "user": {"uid": box.uid, "gid": box.uid},
             "env": [f"{name}={value}" for name, value in environment.items()],
             "noNewPrivileges": box.uid != 0,
-            "capabilities": {"bounding": names, "effective": held, "permitted": held, "inheritable": [], "ambient": []}},
+            "capabilities": {"bounding": names, "effective": held, "permitted": held, "inheritable": [],
+                             "ambient": []}},
         "mounts": mounts(directory, shared),
         "linux": {"namespaces": [{"type": name} for name in ("mount", "pid", "uts", "ipc")], **seccomp}}
 

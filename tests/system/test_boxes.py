@@ -1,8 +1,8 @@
 """Real containers: apps under full load in each kind of box, stopped without a loss; judged as the hold rows are.
 
 Pairwise: each kind of box with two apps or more, each app in boxes of each profile, the routes in turn. The apps are
-those of the hold table, their stops measured as there; what runs bare beside them runs outside of a box, where nothing
-is in its way."""
+those of the hold table, their stops counted as there; how long they may take is test_hold.py's affair, here it is the
+grace. What runs bare beside them runs outside of a box, where nothing is in its way."""
 import dataclasses
 import json
 import os
@@ -47,24 +47,25 @@ TABLE = (  # box, app, route, stops
     ("docker, user, read-only", PYTHON, "direct", 1),
     ("docker, user, read-only", PGBENCH, "tls", 1),
     ("docker, app drops", PYTHON, "tls", TWICE),
-    ("docker, app drops", FLOWS, "direct", TWICE),
+    ("docker, app drops", FLOWS, "direct", 1),
     ("docker, app drops", PGBENCH, "pgbouncer-transaction", 1),
     ("docker, few capabilities, app drops", PYTHON, "direct", 1),
     ("docker, few capabilities, app drops", PGBENCH, "tls", 1),
     ("docker, SYS_PTRACE, app drops", C, "direct", 1),
     ("podman, root", C, "pgbouncer-session", 1),
     ("podman, user, read-only", PGBENCH, "direct", 1),
-    ("podman, app drops", PYTHON, "direct", TWICE),
+    ("podman, app drops", PYTHON, "direct", 1),
     ("unconfined, root", PYTHON, "pgbouncer-transaction", 1),
     ("unconfined, user", C, "direct", 1),
     ("unconfined, app drops", PGBENCH, "direct", 1),
 )
-ROWS_BY_NAME = {app.name: app for app in APPS}
+BY_NAME = {app.name: dataclasses.replace(app, longest=None) for app in APPS}
 
 
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory):
-    return Stage(str(tmp_path_factory.mktemp("box-stage")), [ROWS_BY_NAME[name] for name in (PYTHON, C, PGBENCH, FLOWS)])
+    apps = [BY_NAME[name] for name in (PYTHON, C, PGBENCH, FLOWS)]
+    return Stage(str(tmp_path_factory.mktemp("box-stage")), apps)
 
 
 @pytest.fixture
@@ -98,11 +99,11 @@ def explain(stop, directory):
 
 
 @pytest.mark.limit(60)
-@pytest.mark.parametrize("box, app, route, stops", TABLE, ids=[f"{box} | {app}, {route}" for box, app, route, _ in TABLE])
+@pytest.mark.parametrize("box, app, route, stops", TABLE, ids=[f"{row[0]} | {row[1]}, {row[2]}" for row in TABLE])
 def test_nothing_is_lost_in(servers, directory, stage, put_into, box, app, route, stops):
     put_into(BOXES[box])
     for _ in range(stops):
-        row = Row(ROWS_BY_NAME[app], route, "root")
+        row = Row(BY_NAME[app], route, "root")
         stop = hold_stop.measure(servers, row, "lastcall", directory, stage)
         assert not faults(row.app, stop), f"{faults(row.app, stop)}\n{explain(stop, directory)}"
         report = valid(stop.report)
@@ -111,18 +112,18 @@ def test_nothing_is_lost_in(servers, directory, stage, put_into, box, app, route
 
 
 @pytest.mark.limit(60)
-@pytest.mark.parametrize("app, route", [(PYTHON, "direct"), (C, "tls"), (PGBENCH, "tls"), (FLOWS, "direct")])
+@pytest.mark.parametrize("app, route", [(PYTHON, "direct"), (PGBENCH, "tls"), (FLOWS, "direct")])
 def test_without_hands(servers, directory, stage, put_into, app, route):
     """A profile that refuses pidfd_getfd(2) and ptrace(2): no session is abandoned, and what is aborted is no more than
     what a plain SIGTERM aborts."""
     put_into(NO_HANDS)
-    row = Row(dataclasses.replace(ROWS_BY_NAME[app], longest=None), route, "root")
+    row = Row(BY_NAME[app], route, "root")
     stop = hold_stop.measure(servers, row, "lastcall", directory, stage)
     report = valid(stop.report)
     assert report["hands"] == "none" and "could not be held" in str(report["unknown"]), explain(stop, directory)
     assert stop.abandoned == 0, explain(stop, directory)
-    assert report["targets"][0]["aborted"] in (stop.aborted, None), explain(stop, directory)
-    assert report["targets"][0]["aborted"] is not None or "transactions" in str(report["unknown"]), explain(stop, directory)
+    said = report["targets"][0]["aborted"]
+    assert said == stop.aborted or (said is None and "transactions" in str(report["unknown"])), explain(stop, directory)
     assert stop.code == 143 and stop.seconds < row.app.limit_s(), explain(stop, directory)
     bare = []
     while not any(stop.aborted <= other.aborted for other in bare):
@@ -133,14 +134,14 @@ def test_without_hands(servers, directory, stage, put_into, app, route):
 def dropping_by_itself(stage):
     """The threads in Python, in a process that was root when it was executed: nobody may look at it since."""
     python = stage.path("python", "hold")
-    text = (f"import os, runpy, sys; os.setgroups([]); os.setgid(1000); os.setuid(1000); sys.path.insert(0, {python!r}); "
-            f"runpy.run_path({python + '/threads.py'!r}, run_name='__main__')")
-    return dataclasses.replace(ROWS_BY_NAME[PYTHON], command=("/usr/bin/python3", "-c", text.replace("{", "{{").replace("}", "}}")))
+    text = (f"import os, runpy, sys; os.setgroups([]); os.setgid(1000); os.setuid(1000); "
+            f"sys.path.insert(0, {python!r}); runpy.run_path({python + '/threads.py'!r}, run_name='__main__')")
+    return dataclasses.replace(BY_NAME[PYTHON], command=("/usr/bin/python3", "-c", text))
 
 
 @pytest.mark.limit(60)
 def test_an_app_that_executes_nothing_after_its_change_is_said(servers, directory, stage, put_into):
-    """It cannot be looked at, as its user neither. Its stop ends in time; no number is made up, and the cure is named."""
+    """Nobody may look at it, its own user neither. Its stop ends in time; no number is made up, the cure is named."""
     put_into(BOXES["docker, root"])
     stop = hold_stop.measure(servers, Row(dropping_by_itself(stage), "direct", "root"), "lastcall", directory, stage)
     report = valid(stop.report)
@@ -149,7 +150,7 @@ def test_an_app_that_executes_nothing_after_its_change_is_said(servers, director
     figures = [report["stop"][key] for key in ("in_flight", "finished", "aborted")]
     figures += [target[key] for target in report["targets"] for key in ("handles", "leaked", "aborted")]
     assert figures == [None] * len(figures), explain(stop, directory)
-    assert stop.code == 143 and stop.seconds < ROWS_BY_NAME[PYTHON].grace - 0.2, explain(stop, directory)
+    assert stop.code == 143 and stop.seconds < BY_NAME[PYTHON].grace - 0.2, explain(stop, directory)
 
 
 @pytest.mark.limit(60)
@@ -160,14 +161,14 @@ def test_the_cure_for_it(servers, directory, stage, put_into):
     assert not faults(app, stop) and valid(stop.report)["unknown"] == [], explain(stop, directory)
 
 
-# -- what the doctor says, run in the same box as `docker exec` does it ---------------------------------------------------
+# -- what the doctor says, run in the same box as `docker exec` does it -----------------------------------------------
 
 
 def doctor_in(box, app, directory, stage):
     """(exit code, rows by name) beside a lastcall whose app runs as uid 1000."""
     lastcall = stage.path("lastcall")
     with BoxRun(box, [stage.directory], [lastcall, "--", *app], directory) as run:
-        wait_until(lambda: [pid for pid in children(run.pid) if status(pid, "Uid").startswith("1000")], 5, "it has dropped")
+        wait_until(lambda: "1000" in {(status(pid, "Uid") or "-").split()[0] for pid in children(run.pid)}, 5, "it drops")
         code, out, err = run.exec([lastcall, "doctor", "-o", "json"])
         assert err == "", err
         return code, {row["what"]: row for row in json.loads(out)["rows"]}

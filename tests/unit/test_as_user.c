@@ -1,6 +1,6 @@
-/* as_user: another user's process looked at and touched by root without CAP_SYS_PTRACE, as containers have it; that all is
- * as before afterwards, also when something fails between; and what is said where it cannot be. Run by root: who is no
- * root has nobody's user to be, and only that is tested then. */
+/* as_user: another user's process looked at and touched by root without CAP_SYS_PTRACE, as containers have it; that all
+ * is as before afterwards, also when something fails between; and what is said where it cannot be. Run by root: who is
+ * no root has nobody's user to be, and only that is tested then. */
 #include <errno.h>
 #include <linux/capability.h>
 #include <pthread.h>
@@ -187,7 +187,8 @@ START_TEST(one_after_another)
 {
     uint64_t first_inode, second_inode;
     struct self before = begin();
-    struct app first = app_start(drop_as_gosu, SOMEBODY, &first_inode), second = app_start(drop_as_gosu, ELSE, &second_inode);
+    struct app first = app_start(drop_as_gosu, SOMEBODY, &first_inode);
+    struct app second = app_start(drop_as_gosu, ELSE, &second_inode);
     struct as_user as = {0};
     for (int i = 0; i < 3; i++) {
         as_user_of(&as, first.child.pid, AS_USER_TO_LOOK);
@@ -204,6 +205,31 @@ START_TEST(one_after_another)
     as_user_of(&as, second.child.pid, AS_USER_TO_LOOK); /* nobody there: as it was until then */
     as_user_end(&as);
     ck_assert_unchanged(&before);
+}
+END_TEST
+
+START_TEST(one_within_another_changes_nothing)
+{
+    uint64_t first_inode, second_inode;
+    struct self before = begin();
+    struct app first = app_start(drop_as_gosu, SOMEBODY, &first_inode);
+    struct app second = app_start(drop_as_gosu, ELSE, &second_inode);
+    struct as_user outer = {0};
+    as_user_of(&outer, first.child.pid, AS_USER_TO_LOOK);
+    {
+        struct as_user inner _cleanup_as_user_ = {0};
+        as_user_of(&inner, second.child.pid, AS_USER_TO_TOUCH);
+        ck_assert(!inner.on);
+    }
+    ck_assert_uint_eq(process_socket_inode(first.child.pid, first.fd), first_inode);
+    as_user_end(&outer);
+    ck_assert_unchanged(&before);
+    as_user_of(&outer, second.child.pid, AS_USER_TO_LOOK);
+    ck_assert_uint_eq(process_socket_inode(second.child.pid, second.fd), second_inode);
+    as_user_end(&outer);
+    ck_assert_unchanged(&before);
+    app_child_end(&first.child);
+    app_child_end(&second.child);
 }
 END_TEST
 
@@ -287,7 +313,7 @@ START_TEST(nothing_changes_where_nothing_helps)
     as_user_of(&other, app.child.pid, AS_USER_TO_TOUCH);
     ck_assert(!other.on);
     ck_assert(as_user_find_obstacle(app.child.pid, why, sizeof why));
-    ck_assert_ptr_nonnull(strstr(why, "runs as 1000:1000, lastcall as 0:0 without SETUID and SETGID; cure: user: 1000:1000"));
+    ck_assert_ptr_nonnull(strstr(why, "runs as 1000:1000, lastcall as 0:0 without SETUID and SETGID; cure: user: 1000"));
     ck_assert_int_eq(before.dumpable, prctl(PR_GET_DUMPABLE));
     app_child_end(&app.child);
 }
@@ -346,6 +372,7 @@ int main(void)
         tcase_add_loop_test(all, signals, 0, 2);
         tcase_add_loop_test(all, duplicates, 0, 2);
         tcase_add_test(all, one_after_another);
+        tcase_add_test(all, one_within_another_changes_nothing);
         tcase_add_test(all, other_threads_stay_who_they_are);
         tcase_add_loop_test(all, half_a_change_is_undone, 0, sizeof calls / sizeof *calls);
         tcase_add_loop_test(all, nothing_changes_where_nothing_helps, 0, 2);

@@ -184,12 +184,11 @@ static bool follow(struct adopted *adopted, const struct holder *holder, int64_t
     return adopted->fate == FATE_DROPPED;
 }
 
-static bool is_away(const struct adopted *adopted)
+static bool is_away(const struct adopted *adopted, struct as_user *as)
 {
-    struct as_user as _cleanup_as_user_ = {0};
     if (adopted->fd < 0 || adopted->fate != FATE_OPEN || adopted->without_holder)
         return false;
-    as_user_of(&as, adopted->row.pid, AS_USER_TO_LOOK);
+    as_user_of(as, adopted->row.pid, AS_USER_TO_LOOK);
     return process_socket_inode(adopted->row.pid, adopted->row.fd) != adopted->row.inode;
 }
 
@@ -197,15 +196,17 @@ static bool is_away(const struct adopted *adopted)
  * a child, a message): that one stands for it from now on. One walk over the app for all of them. */
 static bool follow_holders(struct adopted_table *table, int64_t now_us)
 {
+    struct as_user as _cleanup_as_user_ = {0};
     struct adopted *away[FOLLOWED_AT_ONCE];
     struct holder holders[FOLLOWED_AT_ONCE];
     size_t count = 0;
     bool dropped = false;
     for (size_t i = 0; i < table->count && count < FOLLOWED_AT_ONCE; i++)
-        if (is_away(&table->list[i])) {
+        if (is_away(&table->list[i], &as)) {
             away[count] = &table->list[i];
             holders[count++] = (struct holder){.inode = table->list[i].row.inode};
         }
+    as_user_end(&as);
     if (count == 0 || holders_find(holders, count) < 0)
         return false; /* not known: looked for again the next time, as are those that were too many */
     for (size_t i = 0; i < count; i++)
