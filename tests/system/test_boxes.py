@@ -1,8 +1,9 @@
 """Real containers: apps under full load in each kind of box, stopped without a loss; judged as the hold rows are.
 
-Pairwise: each kind of box with two apps or more, each app in boxes of each profile, the routes in turn. The apps are
-those of the hold table, their stops counted as there; how long they may take is test_hold.py's affair, here it is the
-grace. What runs bare beside them runs outside of a box, where nothing is in its way."""
+Pairwise: each kind of box with an app or two, each app under each profile (the one with two connections a flow under
+Docker's, which allows least), the routes in turn. The apps are those of the hold table, their stops counted as there;
+how long they may take is test_hold.py's affair, here it is the grace. What runs bare beside them runs outside of a box,
+where nothing is in its way."""
 import dataclasses
 import json
 import os
