@@ -30,6 +30,7 @@ BOXES = {box.name: box for box in (
     Box("docker, few capabilities, app drops", **PTRACE, drops_to=1000,
         without=tuple(name for name in (*ROOT_CAPABILITIES, *DOCKERS_MORE) if name not in ("SETUID", "SETGID"))),
     Box("docker, SYS_PTRACE, app drops", more=("SYS_PTRACE",), drops_to=1000),
+    Box("our profile, user, read-only", "lastcall", **USER, read_only=True),
     Box("podman, root", "podman"),
     Box("podman, user, read-only", "podman", **USER, read_only=True),
     Box("podman, app drops", "podman", drops_to=1000),
@@ -53,6 +54,7 @@ TABLE = (  # box, app, route, stops
     ("docker, few capabilities, app drops", PYTHON, "direct", 1),
     ("docker, few capabilities, app drops", PGBENCH, "tls", 1),
     ("docker, SYS_PTRACE, app drops", C, "direct", 1),
+    ("our profile, user, read-only", PYTHON, "direct", 1),
     ("podman, root", C, "pgbouncer-session", 1),
     ("podman, user, read-only", PGBENCH, "direct", 1),
     ("podman, app drops", PYTHON, "direct", 1),
@@ -160,6 +162,40 @@ def test_the_cure_for_it(servers, directory, stage, put_into):
     app = dropping_by_itself(stage)
     stop = hold_stop.measure(servers, Row(app, "direct", "root"), "lastcall", directory, stage)
     assert not faults(app, stop) and valid(stop.report)["unknown"] == [], explain(stop, directory)
+
+
+# -- what the profiles refuse -----------------------------------------------------------------------------------------
+
+# By number, so that no library stands between; with arguments that do no harm where the call is allowed.
+CALLS = {"kcmp": (312, 1, 1, 0, 0, 0), "clone3": (435, 0, 0), "io_uring_setup": (425, 0, 0), "unshare": (272, 0),
+         "mount": (165, 0, 0, 0, 0, 0), "bpf": (321, 99, 0, 0), "AF_VSOCK": (41, 40, 1, 0), "pidfd_getfd": (438, -1, 0, 0),
+         "ptrace": (101, 99, 0, 0, 0), "new pid namespace": (56, 0x20000011, 0, 0, 0, 0)}
+ASK = """import ctypes, os
+call = ctypes.CDLL(None, use_errno=True).syscall
+for name, words in CALLS.items():
+    result = call(*(ctypes.c_long(word) for word in words))
+    if result == 0 and name.startswith("new"):
+        os._exit(0)
+    print(name, ctypes.get_errno() if result < 0 else 0, sep=":", flush=True)
+"""
+EPERM, ENOSYS = 1, 38
+AS_DOCKER = {name: EPERM for name in CALLS if name not in ("clone3", "ptrace")} | {"clone3": ENOSYS}
+
+
+@pytest.mark.parametrize("box, refused", [
+    (BOXES["docker, user"], AS_DOCKER),
+    (BOXES["our profile, user, read-only"], {name: errno for name, errno in AS_DOCKER.items() if name != "pidfd_getfd"}),
+    (BOXES["podman, user, read-only"], {"kcmp": EPERM, "io_uring_setup": ENOSYS, "bpf": EPERM})],
+    ids=["docker", "lastcall", "podman"])
+def test_the_profile_refuses(directory, box, refused):
+    """config/seccomp/lastcall.json is Docker's meaning and pidfd_getfd(2)."""
+    with BoxRun(box, [], ["/usr/bin/python3", "-c", ASK.replace("CALLS", repr(CALLS))], directory) as run:
+        assert run.wait(10) == 0, run.err()
+        answers = {name: int(number) for name, number in (line.split(":") for line in run.out().splitlines())}
+    assert run.err() == "" and set(answers) == set(CALLS), (run.err(), answers)
+    assert {name: answers[name] for name in refused} == refused, answers
+    assert not [name for name in set(CALLS) - set(refused) - {"mount", "new pid namespace"}
+                if answers[name] in (EPERM, ENOSYS)], answers
 
 
 # -- what the doctor says, run in the same box as `docker exec` does it -----------------------------------------------
