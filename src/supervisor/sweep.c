@@ -63,12 +63,14 @@ static bool is_to_end_early(struct supervisor *s, const struct recorded_handle *
            !sweep_duplicate_of(s, handle);
 }
 
-/* What was given up may have a request on its way, which the server would still carry out, app or no app: it has the
- * time for it. One that waits for the app's next word loses nothing that the signal would not take from it. */
+/* What was given up, or not seen since the freeze, may have a request on its way, which the server would still carry
+ * out, app or no app: it has the time for it. One that waits for the app's next word loses nothing that the signal
+ * would not take from it. */
 static bool may_be_at_work(const struct supervisor *s, const struct handle_row *row)
 {
     bool answered = row->has_info && row->last_received_ms < row->last_sent_ms && row->unacked_bytes == 0;
-    return s->lifecycle.gave_up && !(answered && row->state != SESSION_ACTIVE && row->state != SESSION_WAITING);
+    bool waits = answered && row->state != SESSION_ACTIVE && row->state != SESSION_WAITING;
+    return s->lifecycle.gave_up && !(s->last.frozen && waits);
 }
 
 void sweep_end_idle(struct supervisor *s)

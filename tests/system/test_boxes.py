@@ -169,7 +169,7 @@ def test_the_cure_for_it(servers, directory, stage, put_into):
 # By x86-64's number, so that no library stands between; with arguments that do no harm where the call is allowed.
 CALLS = {"kcmp": (312, 1, 1, 0, 0, 0), "clone3": (435, 0, 0), "io_uring_setup": (425, 0, 0), "unshare": (272, 0),
          "mount": (165, 0, 0, 0, 0, 0), "bpf": (321, 99, 0, 0), "AF_VSOCK": (41, 40, 1, 0),
-         "pidfd_getfd": (438, -1, 0, 0), "ptrace": (101, 99, 0, 0, 0), "new pid namespace": (56, 0x20000011, 0, 0, 0, 0)}
+         "pidfd_getfd": (438, -1, 0, 0), "ptrace": (101, 99, 0, 0, 0), "new namespace": (56, 0x20000011, 0, 0, 0, 0)}
 ASK = """import ctypes, os
 call = ctypes.CDLL(None, use_errno=True).syscall
 for name, words in CALLS.items():
@@ -194,7 +194,7 @@ def test_the_profile_refuses(directory, box, refused):
         answers = {name: int(number) for name, number in (line.split(":") for line in run.out().splitlines())}
     assert run.err() == "" and set(answers) == set(CALLS), (run.err(), answers)
     assert {name: answers[name] for name in refused} == refused, answers
-    assert not [name for name in set(CALLS) - set(refused) - {"mount", "new pid namespace"}
+    assert not [name for name in set(CALLS) - set(refused) - {"mount", "new namespace"}
                 if answers[name] in (EPERM, ENOSYS)], answers
 
 

@@ -459,8 +459,8 @@ START_TEST(sessions_are_ended_first_at_the_last_chance)
     struct lifecycle late = l, frozen_no_more = l;
     step(&l, EVENT_MOVING, now, &actions);
     ck_assert_str_eq(phase_name(l.phase), "ending");
-    step(&late, EVENT_DEADLINE, now, &actions); /* nobody knows what is idle */
-    ck_assert_str_eq(phase_name(late.phase), "signalled");
+    step(&late, EVENT_DEADLINE, now, &actions); /* it is frozen: what is idle is looked for once more */
+    ck_assert_str_eq(phase_name(late.phase), "ending");
     frozen_no_more.phase = PHASE_FREEZING;
     step(&frozen_no_more, EVENT_FREEZE_FAILED, now, &actions);
     ck_assert_str_eq(phase_name(frozen_no_more.phase), "signalled");

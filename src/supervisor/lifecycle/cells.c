@@ -391,7 +391,10 @@ void cell_looking_moving(struct lifecycle *l, int64_t now, struct lifecycle_acti
 
 void cell_looking_late(struct lifecycle *l, int64_t now, struct lifecycle_actions *actions)
 {
-    back_to_holding(l, now, actions, "the last look took too long");
+    if (l->last_chance)
+        enter_frozen_end(l, now, actions, "the hold deadline passed, and the last look took too long");
+    else
+        back_to_holding(l, now, actions, "the last look took too long");
 }
 
 void cell_ending_over(struct lifecycle *l, int64_t now, struct lifecycle_actions *actions)
