@@ -99,6 +99,8 @@ int duplicate_take_all(pid_t pid, const int *fds, const uint64_t *inodes, unsign
         errno = ENOTSUP;
         return -1;
     }
+    struct as_user as _cleanup_as_user_ = {0};
+    as_user_of(&as, pid, AS_USER_TO_TOUCH);
     int result = ptrace_duplicate_all(pid, fds, count, duplicates);
     by_ptrace |= result == 0 || !is_refusal(errno);
     if (result == 0)
