@@ -4,6 +4,8 @@
  *   before.c    … and what is waited for before it: a hook, servers
  *   hooks.c     commands and URLs of the configuration at their moments
  *   loop.c      events in, phases, actions out: the one file that knows libev and the phases
+ *   settings.c  configuration → lifecycle
+ *   requests.c  `lastcall drain`, `resume`, `status` → events, answers
  *   actions.c   action → call
  *   predecessor.c  what one before the app has left on the servers
  *   life.c      what belongs to one life of the app, and its restart
@@ -140,10 +142,16 @@ void supervisor_post(struct supervisor *s, enum lifecycle_event event);
 void supervisor_start_agent(struct supervisor *s);
 void supervisor_leave(struct supervisor *s); /* ends the loop, when the agent has ended or shortly after */
 void supervisor_left_by_agent(struct supervisor *s);
-void supervisor_state(const struct supervisor *s, struct control_state *state);
 /* loop.c: the app is started; 0, or -1 with exit_code set and the reason in the log */
 int supervisor_start_app(struct supervisor *s);
 void supervisor_begin_record(struct supervisor *s); /* an empty one of this life; what earlier lives came to is kept */
+
+/* settings.c */
+struct lifecycle_settings supervisor_settings(const struct config *config);
+
+/* requests.c: what the control socket is told */
+void supervisor_state(const struct supervisor *s, struct control_state *state);
+void requests_take(void *supervisor, enum control_verb verb, bool now, struct control_answer *answer);
 
 /* predecessor.c: what a life, or a lastcall of the same name, has left on the servers */
 void predecessor_begin(struct supervisor *s); /* with each life; `record` is the life's already */

@@ -13,7 +13,6 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/signals.h"
-#include "common/text.h"
 #include "supervisor/app/reap.h"
 #include "supervisor/app/spawn.h"
 #include "supervisor/state.h"
@@ -148,22 +147,6 @@ void supervisor_post(struct supervisor *s, enum lifecycle_event event)
     s->stepping = false;
 }
 
-void supervisor_state(const struct supervisor *s, struct control_state *state)
-{
-    bool stopping = s->lifecycle.began_us && s->lifecycle.phase != PHASE_RUNNING;
-    int64_t since = clock_now_us() - s->lifecycle.began_us;
-    *state = (struct control_state){.app_pid = s->main_ended ? -1 : s->app_pid, .handles = -1, .in_flight = -1,
-                                    .since_stop_us = stopping ? since : -1,
-                                    .left_us = stopping ? s->lifecycle.settings.grace_us - since : -1};
-    state->restarts = (int32_t)s->lifecycle.lives.restarts;
-    snprintf(state->phase, sizeof state->phase, "%s", phase_public_name(s->lifecycle.phase));
-    snprintf(state->instance, sizeof state->instance, "%s", s->config->instance);
-    if (s->last.at_us)
-        state->handles = (int32_t)s->last.count;
-    if (s->hold_on && s->hold.round)
-        state->in_flight = (int32_t)s->hold.counted.by_standing[STANDING_IN_FLIGHT];
-}
-
 static void on_signal(struct ev_loop *loop, ev_io *io, int events)
 {
     (void)loop, (void)events;
@@ -267,65 +250,6 @@ static void on_agent_started(void *supervisor, pid_t pid)
     looks_next(s);
 }
 
-/* Of a life that is over or ending by itself there is nothing to drain; but there will be no other one. */
-static void request_drain(struct supervisor *s, bool now, struct control_answer *answer)
-{
-    bool ending = s->lifecycle.phase >= PHASE_SIGNALLED, again = s->lifecycle.phase == PHASE_WAITING;
-    answer->waits = !ending;
-    snprintf(answer->text, sizeof answer->text, "%s", again    ? "nothing runs; the app is not started again"
-                                                      : ending ? "the stop is under way"
-                                                               : "draining");
-    if (ending) {
-        supervisor_post(s, EVENT_DRAIN);
-        return;
-    }
-    if (s->lifecycle.phase == PHASE_RUNNING)
-        children_plan(s, children_stop_signal(s));
-    supervisor_post(s, EVENT_DRAIN);
-    if (now)
-        supervisor_post(s, EVENT_ESCALATE);
-}
-
-static void request_resume(struct supervisor *s, bool now, struct control_answer *answer)
-{
-    (void)now;
-    bool waiting = s->lifecycle.phase == PHASE_WAITING, running = s->lifecycle.phase == PHASE_RUNNING;
-    if (!running && !waiting)
-        supervisor_post(s, EVENT_RESUME);
-    answer->refused = !waiting && s->lifecycle.phase != PHASE_RUNNING;
-    answer->exit_code = answer->refused ? 1 : 0;
-    snprintf(answer->text, sizeof answer->text, "%s",
-             running   ? "running: there was nothing to call off"
-             : waiting ? "waiting for a restart: there was nothing to call off"
-                     : answer->refused ? "a stop signal has come: the stop cannot be called off" : "running again");
-}
-
-static void request_status(struct supervisor *s, bool now, struct control_answer *answer)
-{
-    (void)now;
-    struct text text = text_in(answer->text, sizeof answer->text);
-    text_add(&text, "%s", s->lifecycle.why);
-    if (s->lifecycle.phase == PHASE_WAITING) {
-        text_add(&text, " in ");
-        text_add_duration(&text, s->lifecycle.deadline_us - clock_now_us());
-    }
-    if (!s->last.at_us)
-        return;
-    text_add(&text, "; connections as of ");
-    text_add_duration(&text, clock_now_us() - s->last.at_us);
-    text_add(&text, " ago");
-}
-
-static void (*const requests[])(struct supervisor *, bool, struct control_answer *) = {
-    [CONTROL_DRAIN] = request_drain, [CONTROL_RESUME] = request_resume, [CONTROL_STATUS] = request_status};
-
-static void on_request(void *supervisor, enum control_verb verb, bool now, struct control_answer *answer)
-{
-    struct supervisor *s = supervisor;
-    requests[verb](s, now, answer);
-    supervisor_state(s, &answer->state);
-}
-
 static void start_watchers(struct supervisor *s)
 {
     ev_io_init(&s->signal_io, on_signal, s->start->signal_fd, EV_READ);
@@ -370,8 +294,6 @@ int supervisor_start_app(struct supervisor *s)
         return 0;
     }
     s->exit_code = spawn_exit_code(&failure);
-    if (failure.step == SPAWN_EXEC) /* 126 and 127 are the command's, 125 is ours */
-        s->exit_code = config_mapped(&s->config->exit_codes, s->exit_code);
     log_error("cannot start %s: %s: %s", s->config->command[0], spawn_step_name(failure.step), strerror(failure.error));
     terminal_take_back(&s->terminal);
     return -1;
@@ -394,7 +316,7 @@ static void start_platform(struct supervisor *s)
     /* Only when there is something to look at. The app runs already: it does not wait for any of this. */
     if (s->config->target_count > 0 || s->config->http_listen[0])
         supervisor_start_agent(s);
-    struct control_server_user user = {.context = s, .request = on_request};
+    struct control_server_user user = {.context = s, .request = requests_take};
     s->control = control_server_create(s->loop, s->config, &user);
     notify_ready(s->notify, "running");
 }
@@ -424,45 +346,27 @@ static void on_system_error(const char *what)
     log_error("%s: %m", what);
 }
 
-/* A signal at 0s is the stop signal itself. */
-static void take_sequence(struct lifecycle_settings *settings, const struct config_sequence *sequence)
+/* A command that cannot be run ends as the command's own end would: 126 and 127 are its, 125 is ours. */
+static void run(struct supervisor *s)
 {
-    _Static_assert((int)SEQUENCE_MOST == (int)LIFECYCLE_SEQUENCE_MOST, "room for each");
-    for (unsigned i = 0; i < sequence->count; i++)
-        if (sequence->list[i].after_us > 0)
-            settings->sequence_us[settings->sequence_count++] = sequence->list[i].after_us;
-}
-
-static struct lifecycle_restart restart_of(const struct config *config)
-{
-    return (struct lifecycle_restart){.after_failure = config->restart_policy != RESTART_NEVER,
-                                      .after_success = config->restart_policy == RESTART_ALWAYS,
-                                      .backoff_us = config->restart_backoff_us,
-                                      .backoff_max_us = config->restart_backoff_max_us,
-                                      .window_us = config->restart_window_us, .limit = config->restart_limit};
-}
-
-static struct lifecycle_settings settings_of(const struct config *config)
-{
-    bool announces = hooks_has(config, HOOK_ANNOUNCE);
-    return (struct lifecycle_settings){.grace_us = config->grace_period_us - hooks_share_us(config),
-                                       .settle_us = config->stop_settle_us,
-                                       .announce_us = announces ? config->hooks[HOOK_ANNOUNCE].timeout_us : 0,
-                                       .drain_hold_us = config->drain_hold_us,
-                                       .has_targets = config->target_count > 0,
-                                       .drains = config->stop_idle_us > 0,
-                                       .signal_first = config->stop_order == ORDER_SIGNAL_FIRST,
-                                       .end_by_kill = config->stop_end == END_KILL,
-                                       .restart = restart_of(config)};
+    if (supervisor_start_app(s) < 0) {
+        if (s->exit_code != 125)
+            s->exit_code = config_mapped(&s->config->exit_codes, s->exit_code);
+        return;
+    }
+    supervisor_begin_record(s);
+    predecessor_begin(s);
+    life_watch(s);
+    start_platform(s);
+    ev_run(s->loop, 0);
 }
 
 int supervisor_run(const struct supervisor_start *start)
 {
     static struct supervisor state; /* large, and there is one */
     struct supervisor *s = &state;
-    struct lifecycle_settings settings = settings_of(start->config);
+    struct lifecycle_settings settings = supervisor_settings(start->config);
     *s = (struct supervisor){.config = start->config, .start = start, .exit_code = 125};
-    take_sequence(&settings, &start->config->stop_sequence);
     lifecycle_init(&s->lifecycle, &settings);
     ev_set_syserr_cb(on_system_error);
     s->loop = ev_loop_new(EVFLAG_NOENV); /* never the default loop: it reaps by itself */
@@ -479,13 +383,8 @@ int supervisor_run(const struct supervisor_start *start)
     }
     name_sessions(s);
     start_watchers(s);
-    if (before_app(s) == 0 && supervisor_start_app(s) == 0) {
-        supervisor_begin_record(s);
-        predecessor_begin(s);
-        life_watch(s);
-        start_platform(s);
-        ev_run(s->loop, 0);
-    }
+    if (before_app(s) == 0)
+        run(s);
     finish(s);
     return s->exit_code;
 }

@@ -192,6 +192,7 @@ static cell_fn *const table[][EVENTS] = {
                        [EVENT_ESCALATE] = cell_waiting_stop,
                        [EVENT_DRAIN] = cell_waiting_stop,
                        [EVENT_RESUME] = cell_nothing,
+                       [EVENT_ANNOUNCED] = cell_nothing,
                        [EVENT_STILL] = cell_nothing,
                        [EVENT_MOVING] = cell_nothing,
                        [EVENT_FROZEN] = cell_nothing,
