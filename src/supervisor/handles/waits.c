@@ -18,6 +18,14 @@ enum { RESTARTED_FDS = 400, POLLED_MOST = 1 << 20, POLL_EVENTS = 0x3fff /* <asm-
 enum { LONG_MS = 1000 }; /* a thread that waits for longer is not about to go on by itself */
 enum { POLL_FDS = 64, SELECT_FDS = 1024, LONG_BITS = 8 * sizeof(long) }; /* what is longer may hold any descriptor */
 
+/* Newer processors have only the newer calls; no call has this number. */
+enum { NO_CALL = -1 };
+#ifdef SYS_poll
+enum { OLD_POLL = SYS_poll, OLD_SELECT = SYS_select, OLD_EPOLL_WAIT = SYS_epoll_wait };
+#else
+enum { OLD_POLL = NO_CALL, OLD_SELECT = NO_CALL, OLD_EPOLL_WAIT = NO_CALL };
+#endif
+
 struct task_call {
     pid_t pid, tid;
     long number;
@@ -148,12 +156,7 @@ static const struct {
     long number;
     void (*note)(const struct look *look, const struct task_call *call);
 } waiting_calls[] = {
-#ifdef SYS_poll
-    {SYS_poll, note_poll},
-#endif
-#ifdef SYS_select
-    {SYS_select, note_select},
-#endif
+    {OLD_POLL, note_poll},        {OLD_SELECT, note_select},
     {SYS_ppoll, note_poll},       {SYS_pselect6, note_select}, {SYS_read, note_read},
     {SYS_readv, note_read},       {SYS_recvfrom, note_read},   {SYS_recvmsg, note_read},
     {SYS_recvmmsg, note_read},    {SYS_io_uring_enter, note_any},
@@ -218,15 +221,9 @@ static const struct {
     long number;
     int64_t (*limit)(const struct task_call *call);
 } limited_calls[] = {
-#ifdef SYS_epoll_wait
-    {SYS_epoll_wait, limit_of_epoll},
-#endif
-#ifdef SYS_poll
-    {SYS_poll, limit_of_poll},
-#endif
-#ifdef SYS_select
-    {SYS_select, limit_of_select},
-#endif
+    {OLD_EPOLL_WAIT, limit_of_epoll},
+    {OLD_POLL, limit_of_poll},
+    {OLD_SELECT, limit_of_select},
     {SYS_epoll_pwait, limit_of_epoll}, {SYS_epoll_pwait2, limit_of_epoll_timespec}, {SYS_ppoll, limit_of_ppoll},
     {SYS_pselect6, limit_of_pselect},  {SYS_futex, limit_of_futex}, {SYS_nanosleep, limit_not_known},
     {SYS_clock_nanosleep, limit_not_known}, {SYS_restart_syscall, limit_not_known},
