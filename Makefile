@@ -92,6 +92,13 @@ check-stops:
 	@$(MAKE) -s all apps
 	@tests/check_stops.py --stops $(STOPS) $(if $(FRESH),--fresh) $(if $(ONLY),--only '$(ONLY)')
 
+MIX ?= 500
+.PHONY: check-mix
+check-mix:
+	@tests/setup $(STOPS_NEED)
+	@$(MAKE) -s all apps
+	@tests/check_mix.py --stops $(MIX) $(if $(FRESH),--fresh)
+
 ADOPTIONS ?= 10000
 .PHONY: check-hands
 check-hands:

@@ -6,7 +6,6 @@
 Resumable: each series is kept in tests/figures/hands.json as soon as it is over, and a second call goes on with what is
 missing. Writes tests/figures/hands.md. Exit code 1 when an app saw an error, or missed anything."""
 import argparse
-import json
 import os
 import signal
 import sys
@@ -16,6 +15,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "system"))
 import adoptions  # noqa: E402
 from hold_stage import Stage  # noqa: E402
+from kept import keep, load  # noqa: E402
 from servers import Servers  # noqa: E402
 
 KEPT = os.path.join(HERE, "figures", "hands.json")
@@ -25,20 +25,6 @@ APPS = (adoptions.NODE, adoptions.PYTHON, adoptions.GO, adoptions.JVM)
 SHARES = {"full load": 1.0, "pauses": 0.1}
 COLUMNS = ("adoptions", "handles", "mean_us", "median_us", "p99_us", "longest_us", "not_at_once", "transactions",
            "errors", "not_on_the_server")
-
-
-def load(fresh):
-    if fresh or not os.path.exists(KEPT):
-        return {}
-    with open(KEPT, encoding="utf-8") as file:
-        return json.load(file)
-
-
-def keep(kept):
-    with open(KEPT + ".new", "w", encoding="utf-8") as file:
-        json.dump(kept, file, indent=1, sort_keys=True)
-        file.write("\n")
-    os.replace(KEPT + ".new", KEPT)
 
 
 def is_good(found):
@@ -83,7 +69,7 @@ def measure(kept, wanted, word):
         stage = Stage(os.path.join(directory, "stage"), [app for _, app, _, _ in missing])
         for name, app, load_name, count in missing:
             kept[name] = adoptions.measure(servers, app, load_name, count, directory, stage)
-            keep(kept)
+            keep(KEPT, kept)
             print(f"{name}: {kept[name]}", flush=True)
 
 
@@ -94,7 +80,7 @@ def main():
     parser.add_argument("--only", default="", help="rows whose name contains this word")
     parser.add_argument("--table", action="store_true", help="only print the table of what is kept")
     options = parser.parse_args()
-    kept = load(options.fresh)
+    kept = load(KEPT, options.fresh)
     if not options.table:
         measure(kept, options.adoptions, options.only)
     return write_table(kept)

@@ -9,7 +9,6 @@ lastcall aborted, abandoned or lost anything, or took longer than the grace less
 tini, too: the README's table."""
 import argparse
 import dataclasses
-import json
 import os
 import re
 import signal
@@ -21,6 +20,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "system"))
 import hold_table  # noqa: E402
 from database import ROUTES  # noqa: E402
+from kept import keep, load  # noqa: E402
 from runner import lastcall_program  # noqa: E402
 from servers import Servers  # noqa: E402
 from stops import measure  # noqa: E402
@@ -44,22 +44,6 @@ SUMMED = ("in_flight", "aborted", "abandoned", "lost", "redis_lost", "half_done"
 
 def row_name(app, route, with_redis):
     return f"{app} | {route}{' + Redis' if with_redis else ''}"
-
-
-def load(fresh):
-    if fresh or not os.path.exists(KEPT):
-        return {}
-    with open(KEPT, encoding="utf-8") as file:
-        return json.load(file)
-
-
-def keep(kept):
-    """Whole or not at all: a stop of this script between two stops loses nothing."""
-    os.makedirs(FIGURES, exist_ok=True)
-    with open(KEPT + ".new", "w", encoding="utf-8") as file:
-        json.dump(kept, file, indent=1, sort_keys=True)
-        file.write("\n")
-    os.replace(KEPT + ".new", KEPT)
 
 
 def figures(stop):
@@ -135,13 +119,13 @@ def measure_rows(kept, rows, wanted, word):
                 while len(stops[how]) < (min(BARE_STOPS, wanted) if how == "bare" else wanted):
                     stop = figures(measure(servers, app, route, how, directory, with_redis, GRACE_S))
                     stops[how].append(stop)
-                    keep(kept)
+                    keep(KEPT, kept)
                     if how == "lastcall" and not is_good(stop):
                         print(f"not as promised: {name}: {stop}", flush=True)
             print(f"{name}: bare {summary(stops['bare'])}   lastcall {summary(stops['lastcall'])}", flush=True)
         hold_table.measure_rows(kept, servers, directory, word,
                                 {"bare": min(BARE_STOPS, wanted), "tini": min(BARE_STOPS, wanted), "lastcall": wanted},
-                                lambda: keep(kept), summary)
+                                lambda: keep(KEPT, kept), summary)
 
 
 def main():
@@ -151,7 +135,7 @@ def main():
     parser.add_argument("--only", default="", help="rows whose name contains this word")
     parser.add_argument("--table", action="store_true", help="only print the table of what is kept")
     options = parser.parse_args()
-    kept = load(options.fresh)
+    kept = load(KEPT, options.fresh)
     if not options.table:
         lastcall_program()
         measure_rows(kept, [row for row in ROWS if options.only in row_name(*row)], options.stops, options.only)

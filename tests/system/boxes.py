@@ -107,6 +107,28 @@ class Box:
         return ["setpriv", f"--reuid={self.drops_to}", f"--regid={self.drops_to}", "--clear-groups"]
 
 
+# The kinds that apps are stopped in.
+PTRACE = {"hands": "ptrace"}
+USER = {"uid": 10001}
+BOXES = {box.name: box for box in (
+    Box("docker, root", **PTRACE),
+    Box("docker, user", **PTRACE, **USER),
+    Box("docker, user, read-only", **PTRACE, **USER, read_only=True),
+    Box("docker, app drops", **PTRACE, drops_to=1000),
+    # cap_drop: [ALL], cap_add: [SETUID, SETGID]: what images with gosu are told to run with
+    Box("docker, few capabilities, app drops", **PTRACE, drops_to=1000,
+        without=tuple(name for name in (*ROOT_CAPABILITIES, *DOCKERS_MORE) if name not in ("SETUID", "SETGID"))),
+    Box("docker, SYS_PTRACE, app drops", more=("SYS_PTRACE",), drops_to=1000),
+    Box("our profile, user", "lastcall", **USER, read_only=True),
+    Box("podman, root", "podman"),
+    Box("podman, user, read-only", "podman", **USER, read_only=True),
+    Box("podman, app drops", "podman", drops_to=1000),
+    Box("unconfined, root", "unconfined"),
+    Box("unconfined, user", "unconfined", **USER),
+    Box("unconfined, app drops", "unconfined", drops_to=1000),
+)}
+
+
 # -- the bundle -------------------------------------------------------------------------------------------------------
 
 
@@ -210,3 +232,16 @@ class BoxRun(Run):
     def __exit__(self, *_):
         super().__exit__()
         shutil.rmtree(self.bundle)
+
+
+def run_in(box, stage, app_prefix=None):
+    """In the place of Run: lastcall, and its app after what starts that, in the box; anything else as ever."""
+    before_app = box.app_prefix() if app_prefix is None else app_prefix
+
+    def run(words, directory, prefix=(), **more):
+        if words[0] != stage.path("lastcall"):
+            return Run(words, directory, prefix=prefix, **more)
+        at = words.index("--") + 1
+        words = [*words[:at], *before_app, *words[at:]]
+        return BoxRun(box, [stage.directory], words, directory, **more)
+    return run

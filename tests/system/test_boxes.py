@@ -12,32 +12,13 @@ import shutil
 import pytest
 
 import hold_stop
-from boxes import DOCKERS_MORE, ROOT_CAPABILITIES, Box, BoxRun
+from boxes import BOXES, USER, Box, BoxRun, run_in
 from hold_rows import APPS, Row, faults
 from hold_stage import Stage
 from reports import valid
-from runner import Run, children, status
+from runner import children, status
 from servers import wait_until
 
-PTRACE = {"hands": "ptrace"}
-USER = {"uid": 10001}
-BOXES = {box.name: box for box in (
-    Box("docker, root", **PTRACE),
-    Box("docker, user", **PTRACE, **USER),
-    Box("docker, user, read-only", **PTRACE, **USER, read_only=True),
-    Box("docker, app drops", **PTRACE, drops_to=1000),
-    # cap_drop: [ALL], cap_add: [SETUID, SETGID]: what images with gosu are told to run with
-    Box("docker, few capabilities, app drops", **PTRACE, drops_to=1000,
-        without=tuple(name for name in (*ROOT_CAPABILITIES, *DOCKERS_MORE) if name not in ("SETUID", "SETGID"))),
-    Box("docker, SYS_PTRACE, app drops", more=("SYS_PTRACE",), drops_to=1000),
-    Box("our profile, user", "lastcall", **USER, read_only=True),
-    Box("podman, root", "podman"),
-    Box("podman, user, read-only", "podman", **USER, read_only=True),
-    Box("podman, app drops", "podman", drops_to=1000),
-    Box("unconfined, root", "unconfined"),
-    Box("unconfined, user", "unconfined", **USER),
-    Box("unconfined, app drops", "unconfined", drops_to=1000),
-)}
 NO_HANDS = Box("no hands", refused=("ptrace",), **USER, read_only=True)
 PYTHON, C, PGBENCH, FLOWS = "threads, Python", "threads, C", "pgbench", "two connections a flow"
 TWICE, BARE_TRIES = 2, 5
@@ -76,17 +57,7 @@ def put_into(monkeypatch, stage):
     """Every lastcall that hold_stop starts from here on runs in the box."""
     assert shutil.which("crun"), "crun is not there: run `make setup`"
 
-    def put(box, app_prefix=None):
-        before_app = box.app_prefix() if app_prefix is None else app_prefix
-
-        def run(words, directory, prefix=(), **more):
-            if words[0] != stage.path("lastcall"):
-                return Run(words, directory, prefix=prefix, **more)
-            at = words.index("--") + 1
-            words = [*words[:at], *before_app, *words[at:]]
-            return BoxRun(box, [stage.directory], words, directory, **more)
-        monkeypatch.setattr(hold_stop, "Run", run)
-    return put
+    return lambda box, app_prefix=None: monkeypatch.setattr(hold_stop, "Run", run_in(box, stage, app_prefix))
 
 
 def log_of(directory):
