@@ -356,8 +356,8 @@ static void run(struct supervisor *s)
     }
     supervisor_begin_record(s);
     predecessor_begin(s);
-    life_watch(s);
     start_platform(s);
+    life_watch(s);
     ev_run(s->loop, 0);
 }
 

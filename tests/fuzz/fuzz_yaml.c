@@ -5,14 +5,16 @@
 #include <string.h>
 
 #include "config/file.h"
+#include "config/keys.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void load(struct config *config, struct config_errors *errors, const char *bytes, size_t size)
 {
     memset(config, 0, sizeof *config);
-    config->grace_period_us = config->monitor_interval_us = config->leak_stale_us = config->leak_transaction_us =
-        1000000;
+    for (size_t i = 0; i < CONFIG_KEYS; i++)
+        if (keys[i].type == KEY_DURATION) /* what the file leaves out is printed, too, and must be taken again */
+            memcpy((char *)config + keys[i].offset, &keys[i].min_us, sizeof keys[i].min_us);
     config->stop_signals = 1;
     errors->count = 0;
     strcpy(config->file, "fuzz.yaml");
