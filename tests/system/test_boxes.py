@@ -22,6 +22,7 @@ from servers import wait_until
 NO_HANDS = Box("no hands", refused=("ptrace",), **USER, read_only=True)
 PYTHON, C, PGBENCH, FLOWS = "threads, Python", "threads, C", "pgbench", "two connections a flow"
 TWICE, BARE_TRIES = 2, 5
+CHANCE = 2  # both hit a moment: how many second connections of a flow have one open then, differs
 TABLE = (  # box, app, route, stops
     ("docker, root", PGBENCH, "direct", 1),
     ("docker, root", FLOWS, "direct", 1),
@@ -100,9 +101,9 @@ def test_without_hands(servers, directory, stage, put_into, app, route):
     assert said == stop.aborted or (said is None and "transactions" in str(report["unknown"])), explain(stop, directory)
     assert stop.code == 143 and stop.seconds < row.app.limit_s(), explain(stop, directory)
     bare = []
-    while not any(stop.aborted <= other.aborted for other in bare):
+    while not any(stop.aborted <= aborted + CHANCE for aborted in bare):
         assert len(bare) < BARE_TRIES, f"{stop.aborted} aborted; bare {bare}\n{explain(stop, directory)}"
-        bare.append(hold_stop.measure(servers, row, "bare", directory, stage))
+        bare.append(hold_stop.measure(servers, row, "bare", directory, stage).aborted)
 
 
 def dropping_by_itself(stage):
