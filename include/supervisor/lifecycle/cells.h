@@ -1,6 +1,7 @@
 /* The cells of the lifecycle's table: what an event does in a phase. Private to src/supervisor/lifecycle/.
  *
- * A cell changes the phase or leaves it, and adds to the list of actions, which its caller has emptied. */
+ * A cell changes the phase or leaves it, and adds to the list of actions, which its caller has emptied. A stop is read
+ * from cells_stillness.c on into cells_end.c; ways.h has what leads from one file to the next. */
 #ifndef SUPERVISOR_LIFECYCLE_CELLS_H
 #define SUPERVISOR_LIFECYCLE_CELLS_H
 
@@ -8,25 +9,22 @@
 
 typedef void cell_fn(struct lifecycle *lifecycle, int64_t now_us, struct lifecycle_actions *actions);
 
-/* Deliberately: what a phase does not wait for cannot move it. */
-cell_fn cell_nothing;
-
-/* How it begins, and what a drain becomes. */
-cell_fn cell_running_signal, cell_running_drain, cell_drain_becomes_stop, cell_resume;
-cell_fn cell_resting_signal, cell_resting_drain, cell_resting_over;
-
-/* The app ends: before it was told to, and after. */
-cell_fn cell_ended_early, cell_tree_ended_early, cell_holding_ended, cell_stopping_ended, cell_tree_ended;
-
-/* On the way to stillness. */
-cell_fn cell_announced, cell_settled, cell_dried_up, cell_drain_late, cell_holding_still, cell_holding_deadline;
-cell_fn cell_holding_escalated;
+/* cells_stillness.c: from the signal to the last look */
+cell_fn cell_running_signal, cell_announced, cell_settled, cell_dried_up, cell_drain_late;
+cell_fn cell_holding_still, cell_holding_deadline, cell_holding_escalated;
 cell_fn cell_frozen, cell_freeze_failed, cell_looking_still, cell_looking_moving, cell_looking_late, cell_give_up_now;
 
-/* The end. */
-cell_fn cell_ending_over, cell_ending_late;
-cell_fn cell_let_go, cell_signalled_agent_lost, cell_stopping_deadline, cell_stopping_escalated, cell_killing_deadline;
+/* cells_end.c: from there to the report */
+cell_fn cell_ending_over, cell_ending_late, cell_let_go, cell_signalled_agent_lost;
+cell_fn cell_stopping_deadline, cell_stopping_escalated, cell_stopping_ended, cell_killing_deadline, cell_tree_ended;
 cell_fn cell_swept, cell_sweeping_deadline, cell_sweeping_escalated;
+
+/* cells_drain.c: what a drain is, and becomes */
+cell_fn cell_running_drain, cell_resting_drain, cell_resting_over, cell_resume;
+cell_fn cell_drain_becomes_stop, cell_resting_signal;
+
+/* cells_life.c: the app ends before it was told to; another life */
+cell_fn cell_ended_early, cell_tree_ended_early, cell_holding_ended;
 cell_fn cell_waiting_over, cell_waiting_stop;
 
 /* restart.c: is there another life, at `now_us`, after the one that was swept? */

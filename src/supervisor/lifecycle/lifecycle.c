@@ -1,12 +1,19 @@
 /* The life of a stop: the table of (phase, event) → cell. Pure: no I/O, no clock, no memory.
  *
- * Read the enum in the header first: it says what each phase waits for. Then this table; cells.c says what each cell
- * does, deadlines.c how the grace is divided, restart.c whether the app gets another life. */
+ * Read the enum in the header first: it says what each phase waits for. Then this table. What each cell does is in
+ * cells_*.c: cells_stillness.c and then cells_end.c are one stop, in its order. deadlines.c says how the grace is
+ * divided, restart.c whether the app gets another life. */
 #include "supervisor/lifecycle/lifecycle.h"
 
 #include "supervisor/lifecycle/cells.h"
 
-/* Every cell is filled: `nothing` is deliberate. What a phase does not wait for cannot move it. */
+/* Deliberately: what a phase does not wait for cannot move it. */
+static void cell_nothing(struct lifecycle *l, int64_t now, struct lifecycle_actions *actions)
+{
+    (void)l, (void)now, (void)actions;
+}
+
+/* Every cell is filled. */
 static cell_fn *const table[][EVENTS] = {
     [PHASE_RUNNING] = {[EVENT_STOP_SIGNAL] = cell_running_signal,
                        [EVENT_ESCALATE] = cell_running_signal,
