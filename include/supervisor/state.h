@@ -11,7 +11,10 @@
  *   life.c      what belongs to one life of the app, and its restart
  *   children.c  signals and the ends of processes → events
  *   intakes.c   the intake of an app that listens: its looks, its orders
- *   looks.c     when to look; facts → record, hold, marks → events
+ *   looks.c     when to look
+ *   looks_facts.c  facts → record, hold, hands → events
+ *   looks_hands.c  marks, nudges and duplicates, as the hold orders them
+ *   looks_record.c  what the report keeps of a look
  *   sweep*.c    goodbyes, orphans, the outcome of every handle: supervisor/sweep.h */
 #ifndef SUPERVISOR_STATE_H
 #define SUPERVISOR_STATE_H
@@ -217,21 +220,31 @@ bool children_skip_freeze(struct supervisor *s);
 void looks_begin(struct supervisor *s);
 void looks_stop(struct supervisor *s);
 void looks_next(struct supervisor *s);
-void looks_facts(void *supervisor, const struct facts *facts);
-void looks_agent_lost(void *supervisor, enum agent_loss loss, const char *why);
-/* The freeze is complete, or failed: if it was a nudge, it is over and done with. */
-bool looks_nudged(struct supervisor *s);
-void looks_let_go(struct supervisor *s);
+/* After the pause of the phase and `more` seconds, where looks follow each other. */
+void looks_later(struct supervisor *s, double more);
 /* One look that shows what our own duplicates hold open. False: there is no agent to ask. */
 bool looks_ask_for_own(struct supervisor *s);
-void looks_adopt(struct supervisor *s);
 /* Nothing that was looked at in one life holds for the next. */
 void looks_forget(struct supervisor *s);
 /* Asks for one look, for the record of an app that may end without a stop. */
 void looks_sample(struct supervisor *s);
 
-/* Marks that could not be taken off are tried again. */
-void looks_unmark_again(struct supervisor *s);
+/* looks_facts.c */
+void looks_facts(void *supervisor, const struct facts *facts);
+void looks_agent_lost(void *supervisor, enum agent_loss loss, const char *why);
+/* The postgres target behind a pooler, or -1. */
+int looks_server_of(const struct supervisor *s, unsigned target);
+
+/* looks_hands.c */
+/* After the hold's round on these facts: what it ordered. What an app that cleans up has opened anew is adopted. */
+void looks_use_hands(struct supervisor *s, const struct facts *facts, int64_t now_us);
+/* The freeze is complete, or failed: if it was a nudge, it is over and done with. */
+bool looks_nudged(struct supervisor *s);
+/* No mark stays on; those that cannot be taken off are tried again. */
+void looks_unmark(struct supervisor *s);
+/* The same, and the hold is over, and the intake's. */
+void looks_let_go(struct supervisor *s);
+void looks_adopt(struct supervisor *s);
 
 /* intakes.c */
 void intakes_begin(struct supervisor *s);
@@ -251,8 +264,5 @@ void intakes_finish(struct supervisor *s);
 
 /* looks_record.c: what a look says for the report; after hold's round, which tells where each handle stands. */
 void looks_record(struct supervisor *s, const struct facts *facts, int64_t now_us);
-
-/* The postgres target behind a pooler, or -1. */
-int looks_server_of(const struct supervisor *s, unsigned target);
 
 #endif

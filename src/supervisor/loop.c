@@ -191,7 +191,7 @@ static void on_freeze(struct ev_loop *loop, ev_timer *timer, int events)
 static void on_unmark(struct ev_loop *loop, ev_timer *timer, int events)
 {
     (void)loop, (void)events;
-    looks_unmark_again(timer->data);
+    looks_unmark(timer->data);
 }
 
 static void on_watch(struct ev_loop *loop, ev_timer *timer, int events)
