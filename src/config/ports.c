@@ -80,5 +80,5 @@ void ports_format(const struct config *config, const struct key *key, struct tex
 void ports_describe(const struct key *key, struct text *text)
 {
     (void)key;
-    text_add(text, "a list of PORT=off and PORT=TIME");
+    text_add(text, "PORT=off or PORT=TIME, more with commas between them");
 }
