@@ -293,7 +293,7 @@ void doctor_judge_targets(struct doctor *doctor, const struct config *config, co
         [TARGET_POSTGRES] = judge_postgres, [TARGET_PGBOUNCER] = judge_pgbouncer, [TARGET_REDIS] = judge_redis};
     if (config->target_count == 0) {
         struct doctor_row *row = doctor_add(doctor, DOCTOR_PART, "targets", "", "none: no connection is watched");
-        so(row, "a stop is a signal and a deadline");
+        so(row, "a stop waits for the requests of the app's own clients, then it is a signal and a deadline");
         doctor_cure(row, "environment", "%s",
                     "DATABASE_URL=postgresql://USER:PASSWORD@HOST:5432/DATABASE   (REDIS_URL, or targets: in a file)");
     }
