@@ -269,7 +269,9 @@ static bool take_operands(struct options *options, char **at)
     }
     char shown[100];
     config_show_key(shown, sizeof shown, *at);
-    options->exit_code = options_complain(options->verb, "'%s' is one word too many (see lastcall --help)", shown);
+    options->exit_code = options_complain(options->verb, "'%s' is one word too many (%s)", shown,
+                                          options->verb & CLIENTS ? "see lastcall --help"
+                                                                   : "a file is named by --config FILE");
     return false;
 }
 
