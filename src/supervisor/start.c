@@ -50,11 +50,11 @@ static void follow_parent(const struct config *config, pid_t parent)
         kill(getpid(), signo);
 }
 
-static int refuse_sequence(const struct config *config, const char *story)
+static int refuse(const struct config *config, const char *key, const char *story)
 {
     char where[320];
     struct text text = text_in(where, sizeof where);
-    print_origin(config, key_find("stop.sequence"), &text);
+    print_origin(config, key_find(key), &text);
     log_error("%s: %s", where, story);
     return EXIT_OWN_FAILURE;
 }
@@ -66,12 +66,10 @@ int supervisor_start(const struct config *config)
     char agent_path[4096] = "";
     struct supervisor_start start = {.config = config, .agent_path = agent_path};
     if (supervisor_check_sequence(config, &error) < 0)
-        return refuse_sequence(config, error.text);
+        return refuse(config, "stop.sequence", error.text);
     agent_program_find(agent_path, sizeof agent_path); /* before any change of uid: /proc/self/exe */
-    if (become_user(config, &error) < 0) {
-        log_error("user %s: %s", config->user, error.text);
-        return EXIT_OWN_FAILURE;
-    }
+    if (become_user(config, &error) < 0)
+        return refuse(config, "user", error.text);
     if (config->http_listen[0])
         log_warning("http.listen %s: nothing is served there yet", config->http_listen);
     raise_descriptors(&start);
