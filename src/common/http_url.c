@@ -25,7 +25,8 @@ bool http_url_is_meant(const char *text)
 {
     size_t method;
     const char *url = behind_method(text, &method);
-    return strncasecmp(url, scheme, SCHEME_LENGTH) == 0 || strncasecmp(url, "https://", 8) == 0;
+    bool any_scheme = method > 0 && strcspn(url, ":") < strcspn(url, " ") && strncmp(strchr(url, ':'), "://", 3) == 0;
+    return any_scheme || strncasecmp(url, scheme, SCHEME_LENGTH) == 0 || strncasecmp(url, "https://", 8) == 0;
 }
 
 static int take_method(struct http_url *url, const char *text, size_t length, struct error *error)

@@ -103,7 +103,8 @@ static void phase_changed(struct supervisor *s, enum phase from)
         supervisor_begin_record(s); /* a drain that no signal followed: the next stop has a record of its own */
     if (strcmp(phase_public_name(from), phase_public_name(to)) == 0)
         return;
-    log_write(s->config->target_count ? LOG_LEVEL_INFO : LOG_LEVEL_DEBUG, "%s: %s", phase_public_name(to),
+    bool is_told = s->config->target_count || to == PHASE_KILLING;
+    log_write(is_told ? LOG_LEVEL_INFO : LOG_LEVEL_DEBUG, "%s: %s", phase_public_name(to),
               s->lifecycle.why);
     notify_status(s->notify, phase_public_name(to));
     if (to != PHASE_RUNNING)

@@ -119,6 +119,7 @@ END_TEST
 
 static const char *const refused[][2] = {
     {"hooks: {announce: https://a/}", "f:1:19: hooks.announce: is an https URL"},
+    {"hooks: {announce: POST ftp://a/}", "f:1:19: hooks.announce: is no URL"},
     {"hooks:\n  pre_start: [http://a/]", "f:2:15: hooks.pre_start: is a URL and stands in a list"},
     {"hooks:\n  pre_start: [\"\", x]", "f:2:15: hooks.pre_start: names no command"},
     {"hooks: {pre_start: {command: x}}", "f:1:20: hooks.pre_start: must be a command"},

@@ -65,7 +65,7 @@ void enter_holding(struct lifecycle *l, int64_t now, struct lifecycle_actions *a
     if (!l->settings.has_targets && l->drain_only)
         enter_resting(l, now, actions, ACTION_DRAINED, "there is no target to look at");
     else if (!l->settings.has_targets)
-        enter_end(l, now, actions, "there is no target to look at");
+        enter_end(l, now, actions, l->kill_next ? why : "there is no target to look at");
     else {
         enter(l, PHASE_HOLDING, deadlines_of_hold(l), why);
         add(actions, ACTION_LOOK);
