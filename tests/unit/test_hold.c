@@ -446,6 +446,24 @@ START_TEST(a_start_up_is_let_through)
 }
 END_TEST
 
+/* After the release, too, while nobody can say that it has no session: else it would wait for its cork to run out. */
+START_TEST(a_start_up_that_may_be_in_flight_goes_on)
+{
+    marks(1);
+    scene_until(&scene, STAGE_RELEASE, MS);
+    scene.facts.count = 2;
+    scene.rows[1] = scene_row(2, POSTGRES);
+    scene.rows[1].state = _i ? SESSION_UNKNOWN : SESSION_ABSENT;
+    go(MS);
+    scene_writes(&scene, 1, 30);
+    go(MS);
+    ck_assert_int_eq(scene.hold.stage, STAGE_RELEASE);
+    ck_standing(&scene, 1, _i ? STANDING_IN_FLIGHT : STANDING_IDLE);
+    ck_assert_int_eq(stepped(1), _i);
+    ck_assert(!braked(1));
+}
+END_TEST
+
 START_TEST(one_round_learns_nothing)
 {
     marks(1);
@@ -1122,6 +1140,53 @@ START_TEST(by_name_only_nothing_is_held_on_anothers_session)
 }
 END_TEST
 
+/* There is a session too few: who has none may have lent its own to the one that is still in its start-up. The word of
+ * that one is no request, and is let on, until there is a session for each. */
+START_TEST(by_name_only_a_session_too_few_holds_nobody)
+{
+    marks(2);
+    for (unsigned i = 0; i < 2; i++) {
+        scene.rows[i].known_by = i ? KNOWN_SOCKET_ONLY : KNOWN_BY_NAME;
+        scene.rows[i].told_apart = 255;
+    }
+    scene.rows[1].state = SESSION_UNKNOWN;
+    scene_until(&scene, STAGE_GATHER, MS);
+    scene_writes(&scene, 0, 20);
+    bool let_on = false;
+    for (int i = 0; i < 32 && !let_on; i++) {
+        go(MS);
+        ck_standing(&scene, 0, STANDING_IN_FLIGHT);
+        ck_assert(!braked(0));
+        let_on = stepped(0);
+    }
+    ck_assert(let_on);
+    scene_reply_comes(&scene, 0, 20);
+    scene_reads(&scene, 0);
+    go(MS);
+    scene.rows[1].known_by = KNOWN_BY_NAME;
+    scene.rows[1].state = SESSION_IDLE;
+    go(MS);
+    scene_writes(&scene, 0, 20);
+    go(MS);
+    ck_standing(&scene, 0, STANDING_HELD);
+}
+END_TEST
+
+/* A pooler's clients that are linked to nothing are known to be: one of which nothing is known changes that for none. */
+START_TEST(by_name_only_one_that_is_never_told_mixes_nobody)
+{
+    marks(2);
+    scene.rows[0].known_by = KNOWN_BY_NAME;
+    scene.rows[1].known_by = KNOWN_SOCKET_ONLY;
+    scene.rows[1].state = SESSION_UNKNOWN;
+    scene_until(&scene, STAGE_GATHER, MS);
+    go(MS);
+    scene_writes(&scene, 0, 20);
+    go(MS);
+    ck_standing(&scene, 0, STANDING_HELD);
+}
+END_TEST
+
 /* Told apart by what moved together, it is as good as by its address. */
 START_TEST(by_name_but_told_apart)
 {
@@ -1291,6 +1356,7 @@ static Suite *make_suite(void)
     tcase_add_test(tcase, a_reply_under_the_brake_is_parked);
     tcase_add_loop_test(tcase, a_part_of_a_reply_is_not_parked, 0, 2);
     tcase_add_loop_test(tcase, a_start_up_is_let_through, 0, 2);
+    tcase_add_loop_test(tcase, a_start_up_that_may_be_in_flight_goes_on, 0, 2);
     tcase_add_test(tcase, one_round_learns_nothing);
     tcase_add_test(tcase, what_is_exempt_from_the_beginning_gets_no_mark);
     tcase_add_test(tcase, a_new_blocking_socket_is_not_taken_for_braked);
@@ -1326,6 +1392,8 @@ static Suite *make_suite(void)
     tcase_add_loop_test(tcase, what_recv_keeps_inside_a_transaction_is_nudged_out, 0, 3);
     tcase_add_test(tcase, what_recv_keeps_is_nudged_out_when_it_is_let_through);
     tcase_add_test(tcase, by_name_only_nothing_is_held_on_anothers_session);
+    tcase_add_test(tcase, by_name_only_a_session_too_few_holds_nobody);
+    tcase_add_test(tcase, by_name_only_one_that_is_never_told_mixes_nobody);
     tcase_add_test(tcase, by_name_but_told_apart);
     tcase_add_test(tcase, while_sessions_are_told_apart_some_wait);
     tcase_add_test(tcase, telling_apart_ends);

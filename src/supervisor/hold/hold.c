@@ -213,14 +213,20 @@ static bool is_busy(const struct handle_row *row)
            row->state == SESSION_IN_FAILED_TRANSACTION;
 }
 
+/* One of those that are joined by a guess may be busy: a session is, or there are not enough for all of them. Who has
+ * none by now need not be the one that has none: another one may be in its start-up, with a session that is not its. */
+static bool mixes(const struct handle_row *row)
+{
+    bool has_none = row->known_by == KNOWN_SOCKET_ONLY && row->told_apart == 255 && row->state == SESSION_UNKNOWN;
+    return has_none || (row->known_by == KNOWN_BY_NAME && row->told_apart != 1 && is_busy(row));
+}
+
 static void find_mixed(struct hold *hold, const struct facts *facts)
 {
     memset(hold->mixed, 0, sizeof hold->mixed);
-    for (size_t i = 0; i < facts->count; i++) {
-        const struct handle_row *row = &facts->rows[i];
-        if (row->known_by == KNOWN_BY_NAME && row->told_apart != 1 && row->target < WIRE_TARGETS)
-            hold->mixed[row->target] |= is_busy(row);
-    }
+    for (size_t i = 0; i < facts->count; i++)
+        if (facts->rows[i].target < WIRE_TARGETS)
+            hold->mixed[facts->rows[i].target] |= mixes(&facts->rows[i]);
 }
 
 static bool look_at_rows(struct hold *hold, const struct facts *facts, const struct hold_hint *hints, int64_t now_us)

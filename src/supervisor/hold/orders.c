@@ -67,12 +67,12 @@ static struct hold_order order_gather(const struct hold *hold, const struct hold
 }
 
 /* Nobody is braked: what has gone into flight again is stepped to its next boundary, and stays there held. A start-up
- * that nobody waits for any more stands where it is. */
+ * that nobody waits for any more stands where it is, unless it cannot be told from a handle in flight. */
 static struct hold_order order_release(const struct hold *hold, const struct hold_handle *handle,
                                        const struct handle_row *row)
 {
     struct hold_order order = order_gather(hold, handle, row);
-    bool needed = !handle->starting || hold->at_work;
+    bool needed = !handle->starting || handle->standing == STANDING_IN_FLIGHT || hold->at_work;
     order.brake = false;
     order.step = (order.step && needed) || handle->leaving;
     return order;
