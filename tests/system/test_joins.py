@@ -123,9 +123,14 @@ def full_load(run, journal, database, is_bench):
                lambda: f"pgbench works:\n{run.err()}", step=0.01)
 
 
-def stop_load(database, directory, load, environment, afterwards=lambda: None):
-    """One stop: what the servers and the app say of it, and lastcall. `afterwards` is called before they are asked."""
-    journal = Journal(os.path.join(directory, "load.journal"))
+def has_connected(database):
+    return any(row["application_name"].startswith("lastcall/") for row in database.sessions())
+
+
+def stop_load(database, directory, load, environment, afterwards=lambda: None, warm=True):
+    """One stop: what the servers and the app say of it, and lastcall. `afterwards` is called before they are asked.
+    `warm` is False: while the app connects."""
+    journal = Journal(os.path.join(directory, f"load.{database.name}.journal"))
     env = {**environment, "JOURNAL": journal.path, **load.environment}
     command, is_bench = list(load.command), load.command[0] == "pgbench"
     if is_bench:
@@ -133,8 +138,12 @@ def stop_load(database, directory, load, environment, afterwards=lambda: None):
         command = [f"{postgres_programs()}/pgbench", *command[1:], env["DATABASE_URL"].replace("?pgbouncer=true", "")]
     run = lastcall(command, directory, env=env, grace=f"{GRACE_S:g}s")
     with run:
-        full_load(run, journal, database, is_bench)
-        in_flight = wait_until(database.in_transaction, 5, "a transaction is open", step=0.001)
+        if warm:
+            full_load(run, journal, database, is_bench)
+            in_flight = wait_until(database.in_transaction, 5, "a transaction is open", step=0.001)
+        else:
+            wait_until(lambda: has_connected(database), 5, "it connects", step=0.001)
+            in_flight = 0
         seconds, code = end_by_signal(run, "lastcall", GRACE_S)
     afterwards()
     stop = count("load", "", "lastcall", database, journal, run, seconds, code, in_flight)
@@ -161,6 +170,15 @@ def test_translated_addresses(nat_database, directory, what):
         assert_known(stop, run, ["by name" if load.named else "socket only"])
         nat_database.drop()
         nat_database.__init__(nat_database.servers)
+
+
+def test_translated_addresses_while_connecting(nat_database, directory):
+    """The stop begins with the app's first connection: its start-ups go on, one after the other, and none is taken for
+    another one's session. A first write that is held is discarded: whose session it is nobody could tell by then."""
+    stop, run = stop_load(nat_database, directory, LOADS["libpq"], nat_database.environment("direct", False),
+                          warm=False)
+    assert (stop.aborted, stop.lost, stop.errors, stop.report["stop"]["aborted"]) == (0, 0, 0, 0), f"{stop}\n{run.err()}"
+    assert stop.seconds < LATE_S and target_of(stop.report, "postgres")["handles"] > 0, f"{stop}\n{run.err()}"
 
 
 @pytest.mark.parametrize("what", ["Redis", "Redis, named"])
