@@ -190,6 +190,8 @@ void hooks_announce(struct supervisor *s);
 void hooks_post_stop(struct supervisor *s, const char *report);
 /* True: supervisor_leave() is called when it has ended. */
 bool hooks_wait_for_post_stop(struct supervisor *s);
+/* True: the next life begins when post_stop has ended, which posts EVENT_DEADLINE then. */
+bool hooks_delay_restart(const struct supervisor *s);
 void hooks_cut(struct supervisor *s); /* the stop is over: announce, too */
 void hooks_record(struct supervisor *s);
 bool hooks_reaped(struct supervisor *s, const struct reaped *reaped);

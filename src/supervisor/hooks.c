@@ -63,6 +63,12 @@ static void say_ended(const char *name, const struct hook *hook)
                     after, hook->why);
 }
 
+/* One that post_stop has delayed (hooks_delay_restart()). */
+static bool is_restart_due(const struct supervisor *s)
+{
+    return s->lifecycle.phase == PHASE_WAITING && clock_now_us() >= s->lifecycle.deadline_us;
+}
+
 static void ended(void *supervisor, struct hook *hook)
 {
     struct supervisor *s = supervisor;
@@ -75,6 +81,8 @@ static void ended(void *supervisor, struct hook *hook)
         actions_finish_report(s);
     if (which == HOOK_POST_STOP && s->hooks.leave)
         supervisor_leave(s);
+    else if (which == HOOK_POST_STOP && is_restart_due(s))
+        supervisor_post(s, EVENT_DEADLINE);
 }
 
 void hooks_record(struct supervisor *s)
@@ -170,6 +178,12 @@ void hooks_post_stop(struct supervisor *s, const char *report)
     if (report)
         hook_variables_set(&s->hooks.variables, VARIABLE_REPORT, "%s", report);
     hooks_start(s, HOOK_POST_STOP, least(timeout_us, left_us > 0 ? left_us : 0));
+}
+
+/* The report is the life's that is over until post_stop has ended: it is written once more then. */
+bool hooks_delay_restart(const struct supervisor *s)
+{
+    return s->lifecycle.phase == PHASE_WAITING && s->hooks.of[HOOK_POST_STOP].outcome == HOOK_RUNNING;
 }
 
 bool hooks_wait_for_post_stop(struct supervisor *s)

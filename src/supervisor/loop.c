@@ -158,10 +158,10 @@ static void on_deadline(struct ev_loop *loop, ev_timer *timer, int events)
 {
     struct supervisor *s = timer->data;
     (void)loop, (void)events;
-    if (clock_now_us() >= s->lifecycle.deadline_us)
-        supervisor_post(s, EVENT_DEADLINE);
-    else
+    if (clock_now_us() < s->lifecycle.deadline_us)
         set_deadline(s); /* the loop's clock is a little ahead of ours */
+    else if (!hooks_delay_restart(s))
+        supervisor_post(s, EVENT_DEADLINE);
 }
 
 static void on_look(struct ev_loop *loop, ev_timer *timer, int events)

@@ -59,7 +59,9 @@ static void request_status(struct supervisor *s, bool now, struct control_answer
     (void)now;
     struct text text = text_in(answer->text, sizeof answer->text);
     text_add(&text, "%s", s->lifecycle.why);
-    if (s->lifecycle.phase == PHASE_WAITING) {
+    if (hooks_delay_restart(s) && s->lifecycle.deadline_us <= clock_now_us()) {
+        text_add(&text, " when post_stop has ended");
+    } else if (s->lifecycle.phase == PHASE_WAITING) {
         text_add(&text, " in ");
         text_add_duration(&text, s->lifecycle.deadline_us - clock_now_us());
     }

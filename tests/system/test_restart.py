@@ -456,3 +456,22 @@ def test_a_default_name_is_refused(database, directory):
     with lastcall(["/usr/bin/true"], directory, env=env) as run:
         assert run.wait(5) == 125
     assert re.search(r"LASTCALL_SWEEP_PREDECESSOR: sweep.predecessor: needs `instance`", run.err()), run.err()
+
+
+def test_the_next_life_waits_for_post_stop(directory):
+    """Each life's post_stop has its own report, and a late one does not write over the next life's."""
+    config = os.path.join(directory, "lastcall.yaml")
+    with open(config, "w", encoding="utf-8") as file:
+        file.write("hooks: {post_stop: 'cp $LASTCALL_REPORT $LASTCALL_EXIT_CODE.json; sleep 0.5; echo sent'}\n")
+    with lives(directory, ["3", "4"], settings("on-failure", "50ms"), options=["--config", config]) as run:
+        life_stands(run, 2)
+        assert run.err().count("sent\n") == 2, run.err()
+        for code in (3, 4):
+            with open(os.path.join(directory, f"{code}.json"), encoding="utf-8") as file:
+                assert json.load(file)["app"]["exit_code"] == code
+        assert valid(run.report())["app"]["exit_code"] == 4, "the report of a life that is over"
+        begun = started(directory)
+        assert all(end - begin >= 0.5 for begin, end in zip(begun, begun[1:])), begun
+        run.send()
+        assert run.wait(5) == 143, run.err()
+        assert run.err().count("sent\n") == 3, run.err()

@@ -51,7 +51,8 @@ static void end(struct hook *hook, enum hook_outcome outcome, const char *format
     hook->took_us = clock_now_us() - hook->began_us;
     ev_timer_stop(hook->loop, &hook->timer);
     close_channel(hook);
-    hook->ended(hook->context, hook);
+    fd_close(&hook->exec_outcome);
+    hook->ended(hook->context, hook); /* last: it may start it again */
 }
 
 void hook_signal(const struct hook *hook, int signo)
@@ -143,7 +144,6 @@ bool hook_reaped(struct hook *hook, const struct reaped *reaped)
     hook->pid = 0;
     if (hook->outcome == HOOK_RUNNING)
         judge(hook, reaped);
-    fd_close(&hook->exec_outcome);
     return true;
 }
 
