@@ -194,6 +194,7 @@ bool hooks_wait_for_post_stop(struct supervisor *s);
 bool hooks_delay_restart(const struct supervisor *s);
 void hooks_cut(struct supervisor *s); /* the stop is over: announce, too */
 void hooks_record(struct supervisor *s);
+void hooks_forget(struct supervisor *s); /* what belongs to one record: announce, post_stop and what they are told */
 bool hooks_reaped(struct supervisor *s, const struct reaped *reaped);
 /* Of the grace: what is kept for post_stop, and what must be left when it has ended. */
 int64_t hooks_share_us(const struct config *config);

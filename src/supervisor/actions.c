@@ -23,7 +23,8 @@ static void act_announce(struct supervisor *s)
         agent_keeper_hurry(s->keeper, true);
     if (!s->lifecycle.drain_only)
         notify_stopping(s->notify, "stopping");
-    hooks_announce(s);
+    if (s->lifecycle.phase != PHASE_DONE) /* between two lives nothing runs, and nobody would wait for it */
+        hooks_announce(s);
 }
 
 static void act_unannounce(struct supervisor *s)

@@ -194,6 +194,15 @@ bool hooks_wait_for_post_stop(struct supervisor *s)
 
 /* ---- all of them ---- */
 
+/* One that announces a drain which was called off would be taken for the next stop's. */
+void hooks_forget(struct supervisor *s)
+{
+    hook_cut(&s->hooks.of[HOOK_ANNOUNCE], "the app goes on");
+    s->hooks.of[HOOK_ANNOUNCE].outcome = s->hooks.of[HOOK_POST_STOP].outcome = HOOK_NOT_RUN;
+    for (int i = VARIABLE_REASON; i < VARIABLES; i++)
+        s->hooks.variables.text[i][0] = '\0';
+}
+
 void hooks_cut(struct supervisor *s)
 {
     hook_cut(&s->hooks.of[HOOK_ANNOUNCE], "the stop was over before it had ended");

@@ -40,6 +40,7 @@ void supervisor_begin_record(struct supervisor *s)
     struct record *record = &s->record;
     struct record_past past = record->past;
     struct record_predecessor predecessor = record->predecessor;
+    hooks_forget(s);
     record_finish(record);
     record_init(record);
     record->past = past;

@@ -229,6 +229,39 @@ def test_announce_comes_with_a_drain(directory):
         one_line(running, "because")  # once for both
 
 
+def test_announce_of_a_drain_that_is_called_off(directory):
+    """It is over with the drain: the next stop has an announcement of its own, and waits for that."""
+    config = ("instance: recalled\n"
+              "hooks: {announce: 'echo because $LASTCALL_REASON; sleep 1', announce_timeout: 2s}\n")
+    control = {"LASTCALL_SOCKET": os.path.join(directory, "control.sock")}
+    with run(directory, config, env=control, grace="6s") as running:
+        running.ready()
+        wait_until(lambda: os.path.exists(control["LASTCALL_SOCKET"]), 5, "the control socket")
+        drain = threading.Thread(target=lastcall_verb, args=(["drain"], directory, control))
+        drain.start()
+        wait_until(lambda: lines(running, "because lastcall drain"), 5, "the hook runs")
+        assert lastcall_verb(["resume"], directory, env=control)[0] == 0
+        drain.join(5)
+        one_line(running, "hook announce", "cut short", "the app goes on")
+        code, seconds = stop(running, 6)
+        assert code == 143 and seconds >= 1, seconds
+        one_line(running, "because SIGTERM")
+        assert hooks_of(running)["announce"]["outcome"] == "ok"
+
+
+def test_announce_of_an_earlier_drain_is_in_no_later_report(directory):
+    config = "instance: recalled\nhooks: {announce: 'echo announced'}\ndrain: {hold: 30s}\n"
+    control = {"LASTCALL_SOCKET": os.path.join(directory, "control.sock")}
+    with run(directory, config, env=control) as running:
+        pid = running.ready()
+        wait_until(lambda: os.path.exists(control["LASTCALL_SOCKET"]), 5, "the control socket")
+        assert lastcall_verb(["drain"], directory, env=control)[0] == 0
+        assert lastcall_verb(["resume"], directory, env=control)[0] == 0
+        os.kill(pid, signal.SIGKILL)
+        assert running.wait(5) == 137
+        assert hooks_of(running) == {}
+
+
 # ---- post_stop ----
 
 def test_post_stop_has_the_outcome(directory):

@@ -475,3 +475,15 @@ def test_the_next_life_waits_for_post_stop(directory):
         run.send()
         assert run.wait(5) == 143, run.err()
         assert run.err().count("sent\n") == 3, run.err()
+
+
+def test_a_stop_while_post_stop_delays_a_restart(directory):
+    config = os.path.join(directory, "lastcall.yaml")
+    with open(config, "w", encoding="utf-8") as file:
+        file.write("hooks: {post_stop: 'echo began; sleep 0.6; echo sent', announce: 'echo announced'}\n")
+    with lives(directory, ["3"], settings("on-failure", "20ms"), options=["--config", config]) as run:
+        wait_until(lambda: "began\n" in run.err(), 5, "post_stop runs")
+        run.send()
+        assert run.wait(5) == 3, run.err()
+        assert "sent\n" in run.err() and len(started(directory)) == 1, run.err()
+        assert "announced" not in run.err(), "nobody is there to be announced"
