@@ -50,8 +50,11 @@ static void begin_without_agent(struct supervisor *s)
         return;
     }
     supervisor_start_agent(s);
-    if (s->keeper)
-        agent_keeper_hurry(s->keeper, true);
+    if (!s->keeper) {
+        go_on_blind(s, "there was no memory for an agent to look at them");
+        return;
+    }
+    agent_keeper_hurry(s->keeper, true);
     s->looking = true;
     looks_next(s); /* or when it has started */
 }

@@ -5,6 +5,7 @@ Must never leave a hook behind: Run ends whatever it started, and the tests look
 import contextlib
 import http.server
 import os
+import re
 import shlex
 import signal
 import socket
@@ -186,6 +187,21 @@ def test_announce_that_hangs_is_waited_for_no_longer_than_half(directory):
         assert stop(running)[0] == 143
         hook = hooks_of(running)["announce"]
         assert hook["outcome"] == "cut short" and hook["seconds"] < GRACE_S / 2
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can drop its uid")
+def test_a_hook_that_dropped_its_uid_is_ended_too(directory):
+    """By a root without CAP_KILL, as in a container with few capabilities."""
+    config = ("hooks: {announce: 'echo $$; exec setpriv --reuid 12345 --regid 12345 --clear-groups sleep 60', "
+              "announce_timeout: 400ms}\n")
+    prefix = ["setpriv", "--bounding-set=-kill,-sys_ptrace", "--inh-caps=-kill,-sys_ptrace"]
+    with run(directory, config, prefix=prefix) as running:
+        running.ready()
+        running.send()
+        assert running.wait(5) == 143, running.err()
+        one_line(running, "hook announce", "timed out")
+        hook = int(re.search(r"^\d+$", running.err(), re.M)[0])
+        wait_until(lambda: not is_alive(hook), 2, "the hook is gone")
 
 
 def test_announce_is_not_the_apps(database, directory):

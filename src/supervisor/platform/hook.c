@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/as_user.h"
 #include "common/clock.h"
 #include "common/fd.h"
 #include "common/log.h"
@@ -58,7 +59,7 @@ static void end(struct hook *hook, enum hook_outcome outcome, const char *format
 void hook_signal(const struct hook *hook, int signo)
 {
     if (hook->pid > 0)
-        kill(-hook->pid, signo);
+        as_user_kill(-hook->pid, signo); /* it may have dropped its uid */
 }
 
 static void time_is_over(struct ev_loop *loop, ev_timer *timer, int events)
