@@ -79,6 +79,11 @@ static const struct field_rule rows_rules[] = {
     LAST_RULE,
 };
 
+/* One of the others that hold a row's socket; pid 0: none. */
+#define OTHER(at)                                                                                                     \
+    SIGNED(struct handle_row, others[at].pid, 0, INT32_MAX), SIGNED(struct handle_row, others[at].fd, -1, INT32_MAX)
+_Static_assert(SOCKET_OTHERS == 7, "a rule for each");
+
 static const struct field_rule row_rules[] = {
     SIGNED(struct handle_row, pid, -1, INT32_MAX),
     SIGNED(struct handle_row, fd, -1, INT32_MAX),
@@ -92,6 +97,7 @@ static const struct field_rule row_rules[] = {
     TERNARY(struct handle_row, epoll),
     TERNARY(struct handle_row, waits_for_client),
     TERNARY(struct handle_row, told_apart),
+    OTHER(0), OTHER(1), OTHER(2), OTHER(3), OTHER(4), OTHER(5), OTHER(6),
     STRING(struct handle_row, query),
     LAST_RULE,
 };

@@ -225,6 +225,9 @@ static const struct wrong_field wrong_fields[] = {
     WRONG(make_target, struct message_target, server, -2),
     WRONG(make_target, struct message_target, server, WIRE_TARGETS),
     WRONG(make_look, struct message_look, want_text, 2),
+    WRONG(make_look, struct message_look, with_own, 2),
+    WRONG(make_look, struct message_look, whole, 2),
+    WRONG(make_look, struct message_look, inbound, INBOUND_ALONE + 1),
     WRONG(make_look, struct message_look, left_out, -1),
     WRONG(make_state, struct message_target_state, target, WIRE_TARGETS),
     WRONG(make_state, struct message_target_state, up, TARGET_DOWN + 1),
@@ -236,6 +239,7 @@ static const struct wrong_field wrong_fields[] = {
     WRONG(make_rows, struct message_rows, last, 2),
     WRONG(make_rows, struct message_rows, sockets_seen, 3),
     WRONG(make_rows, struct message_rows, owners_seen, 2),
+    WRONG(make_rows, struct message_rows, alone, 2),
     WRONG(make_end, struct message_end, target, WIRE_TARGETS),
     WRONG(make_end, struct message_end, only_if_still_there, 2),
     WRONG(make_end, struct message_end, spare_busy, 2),
@@ -251,6 +255,12 @@ static const struct wrong_field wrong_fields[] = {
     WRONG_ROW(tls, 2),
     WRONG_ROW(has_info, 2),
     WRONG_ROW(epoll, 254),
+    WRONG_ROW(waits_for_client, 2),
+    WRONG_ROW(told_apart, 254),
+    WRONG_ROW(others[0].pid, -1),
+    WRONG_ROW(others[0].fd, -2),
+    WRONG_ROW(others[SOCKET_OTHERS - 1].pid, INT32_MIN),
+    WRONG_ROW(others[SOCKET_OTHERS - 1].fd, -2),
 };
 enum { WRONG_FIELDS = sizeof wrong_fields / sizeof wrong_fields[0] };
 
