@@ -544,25 +544,6 @@ START_TEST(a_thread_with_a_transaction_elsewhere_is_let_through)
 }
 END_TEST
 
-/* What left by itself after the release opened a transaction, and its thread waits on a second handle. */
-START_TEST(after_the_release_too)
-{
-    marks(2);
-    scene.rows[0].epoll = scene.rows[1].epoll = 0;
-    scene_until(&scene, STAGE_RELEASE, MS);
-    in_transaction(1);
-    scene.rows[1].bytes_sent += 20, scene.rows[1].bytes_received += 20;
-    scene.hints[1] = (struct hold_hint){.waited = WAITED_ALONE, .thread = 5};
-    go(MS);
-    scene.hints[1] = (struct hold_hint){.waited = WAITED_NOT};
-    scene_writes(&scene, 0, 30);
-    scene.hints[0] = (struct hold_hint){.waited = WAITED_ALONE, .thread = _i ? 6 : 5};
-    go(MS);
-    ck_assert_int_eq(scene.hold.stage, STAGE_RELEASE);
-    ck_assert_int_eq(stepped(0), _i == 0);
-}
-END_TEST
-
 /* A Redis transaction, which is not held, is known too: its thread waits for PostgreSQL. */
 START_TEST(a_transaction_on_a_handle_without_marks_counts)
 {
@@ -1369,7 +1350,6 @@ static Suite *make_suite(void)
     tcase_add_test(tcase, without_sock_diag_it_only_watches);
     tcase_add_test(tcase, an_exempt_handle_keeps_no_brake);
     tcase_add_loop_test(tcase, a_thread_with_a_transaction_elsewhere_is_let_through, 0, 3);
-    tcase_add_loop_test(tcase, after_the_release_too, 0, 2);
     tcase_add_test(tcase, a_transaction_on_a_handle_without_marks_counts);
     tcase_add_test(tcase, all_parked_then_released_then_still);
     tcase_add_test(tcase, frozen_nothing_is_ordered);

@@ -129,11 +129,10 @@ static struct hold_order order_of(const struct hold *hold, const struct hold_han
         return order_exempt(row);
     if (is_to_be_told(hold, handle, row))
         return order_telling(hold, row);
-    bool gathered = gathers(hold, now_us);
-    if ((gathered || hold->stage == STAGE_RELEASE) && flows_let_through(hold, handle, hint))
-        return (struct hold_order){.cork = true, .step = row->unsent_bytes > 0};
-    if (!gathered)
+    if (!gathers(hold, now_us))
         return by_stage[hold->stage](hold, handle, row);
+    if (flows_let_through(hold, handle, hint))
+        return (struct hold_order){.cork = true, .step = row->unsent_bytes > 0};
     return order_gather(hold, handle, row);
 }
 
