@@ -112,17 +112,24 @@ void intakes_report(struct supervisor *s)
                        requests->in_progress - requests->finished, requests->in_progress);
 }
 
+static void do_order(struct supervisor *s, const struct inbound_row *row, enum intake_doing doing)
+{
+    struct inbound_row found = *row;
+    int error = 0;
+    enum intake_outcome outcome = inbound_apply(&s->inbound_marks, &found, doing, &error);
+    intake_note(&s->intake, row, doing, outcome);
+    if (outcome == INTAKE_DONE && doing == INTAKE_KEEP)
+        intake_see(&s->intake, &found, clock_now_us());
+    else if (outcome == INTAKE_FAILED)
+        note_failure(s, error);
+}
+
 static void do_orders(struct supervisor *s, const struct message_inbound *inbound)
 {
     int64_t until_us = clock_now_us() + HANDS_MOST_US;
     for (size_t i = 0; i < s->intake.order_count && s->intake_on && clock_now_us() < until_us; i++) {
         const struct intake_order *order = &s->intake.orders[i];
-        const struct inbound_row *row = &inbound->rows[order->row];
-        int error = 0;
-        enum intake_outcome outcome = inbound_apply(&s->inbound_marks, row, order->doing, &error);
-        intake_note(&s->intake, row, order->doing, outcome);
-        if (outcome == INTAKE_FAILED)
-            note_failure(s, error);
+        do_order(s, &inbound->rows[order->row], order->doing);
     }
 }
 

@@ -32,7 +32,7 @@ static struct inbound_row row_of(int fd)
                                 .bytes_received = now.received};
 }
 
-static enum intake_outcome apply(const struct inbound_row *row, enum intake_doing doing)
+static enum intake_outcome apply(struct inbound_row *row, enum intake_doing doing)
 {
     return inbound_apply(&marks, row, doing, &error);
 }
@@ -165,6 +165,20 @@ START_TEST(keeping_and_putting_back)
 }
 END_TEST
 
+/* The app has answered and been asked since the look: the row says so. */
+START_TEST(keeping_looks_again)
+{
+    struct inbound_row row = row_of(link_.server);
+    uint64_t sent = row.bytes_sent, received = row.bytes_received;
+    write_text(link_.server, "answer");
+    ask("request");
+    ck_assert_int_eq(apply(&row, INTAKE_KEEP), INTAKE_DONE);
+    ck_assert_uint_eq(row.bytes_sent, sent + 6);
+    ck_assert_uint_eq(row.bytes_received, received + 7);
+    ck_assert_uint_eq(row.unread_bytes, 7);
+}
+END_TEST
+
 START_TEST(keeping_is_let_go)
 {
     struct inbound_row row = row_of(link_.server);
@@ -262,6 +276,7 @@ int main(void)
     tcase_add_test(tcase, closing_what_is_idle);
     tcase_add_test(tcase, not_closing_what_has_moved);
     tcase_add_test(tcase, keeping_and_putting_back);
+    tcase_add_test(tcase, keeping_looks_again);
     tcase_add_test(tcase, keeping_is_let_go);
     tcase_add_test(tcase, a_blocking_socket_is_not_kept);
     tcase_add_test(tcase, answering);

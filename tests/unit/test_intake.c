@@ -316,6 +316,23 @@ START_TEST(the_next_request_is_kept_and_answered)
 }
 END_TEST
 
+/* The hands came after an answer and the next request, as they did before the round that follows. */
+START_TEST(what_is_found_when_it_is_kept_counts)
+{
+    struct inbound_row *row = restless();
+    obey();
+    reply(row);
+    ask(row, false);
+    intake_see(&intake, row, now_us);
+    reply(row);
+    ask(row, true);
+    play(MS);
+    ck_assert_int_eq(ordered(row), INTAKE_DOINGS);
+    play(5 * MS);
+    ck_assert_int_eq(ordered(row), INTAKE_ANSWER);
+}
+END_TEST
+
 /* The rest of a request, or a second one behind it: the app has not answered the first. */
 START_TEST(more_of_a_request_is_put_back)
 {
@@ -454,7 +471,8 @@ int main(void)
         idle_is_quiet_for_long_enough, what_came_last_is_a_request, the_send_queue_does_not_count,
         equal_ages_are_no_answer, equal_ages_with_an_answer_on_its_way, movement_tells_the_direction,
         nobody_knows_for_a_second_then_it_is_left, never_spoken_on_is_idle, the_client_has_closed,
-        the_next_request_is_kept_and_answered, more_of_a_request_is_put_back, what_is_not_http_is_put_back_for_good,
+        the_next_request_is_kept_and_answered, what_is_found_when_it_is_kept_counts, more_of_a_request_is_put_back,
+        what_is_not_http_is_put_back_for_good,
         a_blocking_socket_is_never_kept, what_moved_meanwhile_is_judged_anew, a_late_one_is_welcomed_and_waited_for,
         gone_with_its_answer, the_start_is_told_by_what_moves_first, what_http_looks_like,
     };

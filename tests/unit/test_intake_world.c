@@ -1,6 +1,7 @@
 /* The intake against a world: clients, a network, kernels and an app on a virtual clock, at random, with what makes it
  * hard on purpose: ages in ticks, acknowledgements that come late or with the next request, requests and answers in two
- * parts, queues that are told as they were before the rest, and hands that come later than the look.
+ * parts, queues that are told as they were before the rest, and hands that come later than the look, or so late that a
+ * quick app has answered several times meanwhile.
  *
  * Whenever a connection is ended, the world looks whether anything was in progress on it; whenever a request is
  * answered 503, whether the app had answered all before. And it must run dry in time. */
@@ -51,7 +52,8 @@ struct conn {
 };
 
 struct world {
-    int64_t now_us, wire_us, think_least_us, think_most_us, work_us;
+    int64_t now_us, wire_us, think_least_us, think_most_us, work_us, hands_least_us, hands_most_us;
+    uint32_t lazy; /* how long the app lets it lie */
     struct conn conns[CONNS];
     unsigned conn_count;
     struct intake intake;
@@ -143,7 +145,7 @@ static void app_lives(struct world *w, struct conn *c)
         c->rest_at_us = parts ? w->now_us + between(0, 3000) : NEVER;
         c->answers_at_us = NEVER;
     }
-    if (c->unread && !c->kept && !c->ended && dice(20) == 0) {
+    if (c->unread && !c->kept && !c->ended && dice(w->lazy) == 0) {
         c->taken += c->unread;
         c->unread = 0;
         if (c->taken % REQUEST == 0)
@@ -164,6 +166,16 @@ static uint32_t age(const struct world *w, int64_t since_us)
     return (uint32_t)((w->now_us / JIFFY_US - since_us / JIFFY_US) * JIFFY_US / 1000);
 }
 
+static struct inbound_row row_of(const struct world *w, const struct conn *c)
+{
+    return (struct inbound_row){
+        .inode = 100 + (uint64_t)(c - w->conns), .port = 80, .tcp_state = TCP_ESTABLISHED, .has_info = 1,
+        .unread_bytes = dice(2) ? c->unread : c->unread_before,
+        .bytes_received = c->received, .bytes_sent = c->sent, .unacked_segments = c->sent - c->acked,
+        .last_sent_ms = age(w, c->sent_at_us), .last_received_ms = age(w, c->received_at_us),
+        .last_ack_ms = age(w, c->acked_at_us)};
+}
+
 static bool look(struct world *w)
 {
     struct message_inbound *inbound = &w->packet.inbound;
@@ -171,18 +183,12 @@ static bool look(struct world *w)
     inbound->rows[inbound->header.count++] = (struct inbound_row){.inode = 1, .tcp_state = TCP_LISTEN, .port = 80};
     for (unsigned i = 0; i < w->conn_count; i++) {
         const struct conn *c = &w->conns[i];
-        if (c->ended)
-            continue;
-        inbound->rows[inbound->header.count++] = (struct inbound_row){
-            .inode = 100 + i, .port = 80, .tcp_state = TCP_ESTABLISHED, .has_info = 1,
-            .unread_bytes = dice(2) ? c->unread : c->unread_before,
-            .bytes_received = c->received, .bytes_sent = c->sent, .unacked_segments = c->sent - c->acked,
-            .last_sent_ms = age(w, c->sent_at_us), .last_received_ms = age(w, c->received_at_us),
-            .last_ack_ms = age(w, c->acked_at_us)};
+        if (!c->ended)
+            inbound->rows[inbound->header.count++] = row_of(w, c);
     }
     bool dry = intake_round(&w->intake, inbound, w->now_us);
     for (size_t i = 0; i < w->intake.order_count; i++) {
-        w->hands[w->hand_count].at_us = w->now_us + between(0, 1500);
+        w->hands[w->hand_count].at_us = w->now_us + between(w->hands_least_us, w->hands_most_us);
         w->hands[w->hand_count++].order = w->intake.orders[i];
     }
     return dry;
@@ -218,6 +224,10 @@ static enum intake_outcome do_order(struct world *w, const struct inbound_row *r
         return end(w, c, row, doing == INTAKE_ANSWER);
     ck_assert(doing == INTAKE_KEEP || doing == INTAKE_PUT_BACK);
     c->kept = doing == INTAKE_KEEP;
+    if (c->kept) {
+        struct inbound_row found = row_of(w, c);
+        intake_see(&w->intake, &found, w->now_us);
+    }
     return INTAKE_DONE;
 }
 
@@ -243,7 +253,12 @@ static void make(struct world *w, uint64_t seed)
     dice_state = seed;
     *w = (struct world){.now_us = 1000000 + between(0, JIFFY_US), .wire_us = between(20, 2000),
                         .work_us = between(200, 20000), .conn_count = (unsigned)between(1, CONNS - 1)};
-    if (dice(2))
+    w->hands_most_us = 1500;
+    w->lazy = 20;
+    if (dice(4) == 0) /* several requests are answered before the hands come */
+        w->wire_us = between(20, 60), w->work_us = 400, w->lazy = 2, w->hands_least_us = 4000,
+        w->hands_most_us = 8000;
+    else if (dice(2))
         w->think_least_us = 10000, w->think_most_us = 20000;
     for (unsigned i = 0; i < w->conn_count; i++)
         w->conns[i] = (struct conn){.at_us = w->now_us + between(0, 20000), .end_at_us = NEVER, .ack_at_us = NEVER,
@@ -287,7 +302,9 @@ static void play(uint64_t seed)
     w.intake.began_us = look_at_us = w.now_us; /* the stop begins in the middle of it */
     while (!dry && w.now_us - w.intake.began_us < LIMIT_US) {
         live(&w);
-        if (w.now_us < look_at_us || w.hand_count)
+        if (w.hand_count)
+            look_at_us = w.now_us + between(1000, 6000); /* the next one begins when the hands are done */
+        if (w.now_us < look_at_us)
             continue;
         dry = look(&w);
         look_at_us = w.now_us + between(1000, 6000);

@@ -38,8 +38,9 @@ struct inbound_marks {
 void inbound_follow(struct inbound_marks *marks, const struct inbound_row *rows, size_t count);
 
 /* Does what the order says with the row's socket. Sets *error (an errno) when the outcome is INTAKE_FAILED: 0 when
- * something has moved meanwhile; ESTALE, ESRCH: the app has closed it. */
-enum intake_outcome inbound_apply(struct inbound_marks *marks, const struct inbound_row *row, enum intake_doing doing,
+ * something has moved meanwhile; ESTALE, ESRCH: the app has closed it. Of a connection that is kept the row then says
+ * how it was from then on. */
+enum intake_outcome inbound_apply(struct inbound_marks *marks, struct inbound_row *row, enum intake_doing doing,
                                   int *error);
 
 /* All marks off; with `but_listening` the listening sockets stay as they are. Returns how many could not be cleared

@@ -10,6 +10,8 @@ struct socket_counters {
     uint8_t tcp_state;        /* <netinet/tcp.h>; 0: not TCP */
     uint64_t sent, received;  /* payload bytes; sent without retransmissions */
     uint32_t unsent, unacked, unread;
+    uint32_t unacked_segments;
+    uint32_t last_sent_ms, last_received_ms, last_ack_ms; /* ages */
 };
 
 /* Returns 0, or -1 and errno. */

@@ -108,6 +108,11 @@ bool intake_round(struct intake *intake, const struct message_inbound *inbound, 
 void intake_note(struct intake *intake, const struct inbound_row *row, enum intake_doing doing,
                  enum intake_outcome outcome);
 
+/* A connection as it was found between two rounds. One that is kept is looked at then: between the last round and the
+ * hands an app that is quick answers a request and takes the next one, and the next round, which knows only that some
+ * of each has moved, could not tell which was last. */
+void intake_see(struct intake *intake, const struct inbound_row *row, int64_t now_us);
+
 /* The marks are off (the agent was lost, the app goes on): the next round begins anew with them. */
 void intake_restart(struct intake *intake);
 

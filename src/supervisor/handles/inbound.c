@@ -115,7 +115,7 @@ void inbound_follow(struct inbound_marks *marks, const struct inbound_row *rows,
 
 struct doing {
     struct inbound_marks *marks;
-    const struct inbound_row *row;
+    struct inbound_row *row;
     int fd, error;
 };
 
@@ -163,6 +163,21 @@ static enum intake_outcome do_close(struct doing *doing)
     return INTAKE_FAILED;
 }
 
+/* A kernel that does not count what is sent (before 4.19) tells nothing new. */
+static void look_again(int fd, struct inbound_row *row)
+{
+    struct socket_counters now;
+    if (socket_read_counters(fd, &now) < 0 || now.sent < row->bytes_sent)
+        return;
+    row->unread_bytes = now.unread;
+    row->bytes_sent = now.sent;
+    row->bytes_received = now.received;
+    row->unacked_segments = now.unacked_segments;
+    row->last_sent_ms = now.last_sent_ms;
+    row->last_received_ms = now.last_received_ms;
+    row->last_ack_ms = now.last_ack_ms;
+}
+
 /* A thread that waits in recv(2) on a blocking socket would take the bytes, and stay. */
 static enum intake_outcome do_keep(struct doing *doing)
 {
@@ -172,6 +187,8 @@ static enum intake_outcome do_keep(struct doing *doing)
     int result = mark ? socket_set_brake(doing->fd, &mark->brake) : -1;
     if (mark)
         mark->kept = result == 0;
+    if (result == 0)
+        look_again(doing->fd, doing->row);
     return outcome_of(doing, result);
 }
 
@@ -220,7 +237,7 @@ static enum intake_outcome (*const doings[])(struct doing *) = {
 };
 _Static_assert(sizeof doings / sizeof *doings == INTAKE_DOINGS, "a row a doing");
 
-enum intake_outcome inbound_apply(struct inbound_marks *marks, const struct inbound_row *row, enum intake_doing what,
+enum intake_outcome inbound_apply(struct inbound_marks *marks, struct inbound_row *row, enum intake_doing what,
                                   int *error)
 {
     int fd _cleanup_close_ = duplicate_take(row->pid, row->fd, row->inode);

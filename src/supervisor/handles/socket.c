@@ -38,6 +38,10 @@ int socket_read_counters(int fd, struct socket_counters *counters)
     counters->received = info.tcpi_bytes_received;
     counters->unsent = info.tcpi_notsent_bytes;
     counters->unacked = queue_of(fd, SIOCOUTQ);
+    counters->unacked_segments = info.tcpi_unacked;
+    counters->last_sent_ms = info.tcpi_last_data_sent;
+    counters->last_received_ms = info.tcpi_last_data_recv;
+    counters->last_ack_ms = info.tcpi_last_ack_recv;
     return 0;
 }
 

@@ -182,6 +182,13 @@ static void note_movement(struct intake *intake, struct intake_connection *c, co
     c->round = intake->round;
 }
 
+static void see(struct intake *intake, struct intake_connection *c, const struct inbound_row *row, int64_t now_us)
+{
+    c->last = direction(c, row);
+    note_movement(intake, c, row, now_us);
+    note_finished(intake, c);
+}
+
 /* -- connections --------------------------------------------------------------------------------------------------- */
 
 static int64_t quiet_of(const struct inbound_row *row)
@@ -274,9 +281,7 @@ static void judge_row(struct intake *intake, const struct inbound_row *row, size
         intake->lossy = true;
         return;
     }
-    c->last = direction(c, row);
-    note_movement(intake, c, row, now_us);
-    note_finished(intake, c);
+    see(intake, c, row, now_us);
     judge_connection(intake, c, row, index, now_us);
 }
 
@@ -366,6 +371,13 @@ void intake_note(struct intake *intake, const struct inbound_row *row, enum inta
         note_not(c, doing);
     else if (c && outcome == INTAKE_DONE)
         note_done(intake, c, doing);
+}
+
+void intake_see(struct intake *intake, const struct inbound_row *row, int64_t now_us)
+{
+    struct intake_connection *c = find(intake, row->inode);
+    if (c)
+        see(intake, c, row, now_us);
 }
 
 void intake_restart(struct intake *intake)
