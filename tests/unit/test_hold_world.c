@@ -6,6 +6,7 @@
  * request out, not even a part of one, and no reply that its flow has not read. And it must say so in time. */
 #include <stdio.h>
 
+#include "dice.h"
 #include "scene.h"
 
 #define JIFFY_US INT64_C(4000)
@@ -13,19 +14,6 @@
 #define LIMIT_US (20 * S)
 
 enum { CONNS = 6, FLOWS = 6, MSS = 32768, BRAKE = 32768, RING = 64, TICK_US = 20 };
-
-static uint64_t dice_state;
-
-static uint32_t dice(uint32_t sides)
-{
-    dice_state = dice_state * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
-    return (uint32_t)(dice_state >> 33) % sides;
-}
-
-static int64_t between(int64_t from, int64_t to)
-{
-    return from + dice((uint32_t)(to - from + 1));
-}
 
 struct request {
     uint64_t end;          /* of it, in the stream of all the app writes */

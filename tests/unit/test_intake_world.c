@@ -10,25 +10,13 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "dice.h"
 #include "supervisor/intake/intake.h"
 
 #define TICK_US INT64_C(20)
 #define JIFFY_US INT64_C(4000)
 #define LIMIT_US INT64_C(3000000)
 enum { CONNS = 10, TESTS = 50, WORLDS_A_TEST = 60, REQUEST = 100, ANSWER = 200, NEVER = -1 };
-
-static uint64_t dice_state;
-
-static uint32_t dice(uint32_t sides)
-{
-    dice_state = dice_state * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
-    return (uint32_t)(dice_state >> 33) % sides;
-}
-
-static int64_t between(int64_t from, int64_t to)
-{
-    return from + dice((uint32_t)(to - from + 1));
-}
 
 struct conn {
     /* the client: what it does next, and when */
