@@ -1153,7 +1153,8 @@ START_TEST(by_name_only_a_session_too_few_holds_nobody)
 }
 END_TEST
 
-/* A pooler's clients that are linked to nothing are known to be: one of which nothing is known changes that for none. */
+/* A pooler's clients that are linked to nothing are known to be: one of which nothing is known changes that for
+ * none. */
 START_TEST(by_name_only_one_that_is_never_told_mixes_nobody)
 {
     marks(2);
