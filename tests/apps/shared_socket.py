@@ -102,6 +102,7 @@ def take_turns(fd, dies=False):
         if dies:
             journal.say("O", f"ended {os.getpid()}")
             return
+        time.sleep(0.001)  # else it takes the turn again before the others are awake: for seconds, sometimes
 
 
 def child(number, channel, fd):
