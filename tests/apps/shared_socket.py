@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """One PostgreSQL session whose socket several processes hold, and use in turn: one after the other, whole transactions,
-without a pause between them. They speak the protocol themselves, so that each of them can.
+with a millisecond between them, so that each gets its turn. They speak the protocol themselves, so that each of them
+can.
 
 SHARE=fork      the parent connects, and forks CHILDREN children
 SHARE=message   the children are there first, and get the descriptor in a message (SCM_RIGHTS)
